@@ -1,0 +1,41 @@
+import { defineConfig } from "vitest/config";
+import { findGpuEnvironment } from "./scripts/gpu-env.mjs";
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: ["test/**/*.test.{ts,tsx}"],
+          exclude: ["test/**/*.gpu.test.ts", "test/e2e/**"],
+          testTimeout: 30_000,
+        },
+      },
+      {
+        test: {
+          name: "kernels",
+          include: ["test/**/*.gpu.test.ts"],
+          // The Vulkan loader reads these as the process starts, so they must be there when vitest forks.
+          env: findGpuEnvironment().variables,
+          pool: "forks",
+          // The software driver takes every core by itself: two at a time would only wait for each other.
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: "e2e",
+          include: ["test/e2e/**/*.test.ts"],
+          globalSetup: "test/e2e/site.ts",
+          pool: "forks",
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+        },
+      },
+    ],
+  },
+});
