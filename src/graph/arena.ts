@@ -1,0 +1,136 @@
+/**
+ * Trainable state: parameters, gradients, first and second moments are four arenas of one layout. Each tensor is
+ * aligned to 256 bytes; an arena is cut into chunks only where the device's binding limit asks for it. The
+ * optimizer walks whole chunks, so its launches do not grow with the number of modules.
+ */
+import { GraftError } from "../base/errors.ts";
+import { blockBytes, type Gpu } from "../gpu/device.ts";
+import type { ArenaPlace, Value } from "./value.ts";
+
+export interface ArenaTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly place: ArenaPlace;
+  /** Index of the optimizer's parameter group. */
+  readonly group: number;
+}
+
+/** Where each tensor lies, known before anything is allocated. */
+export class ArenaLayout {
+  readonly tensors = new Map<string, ArenaTensor>();
+  readonly chunkBytes: number[] = [];
+  private readonly maxChunk: number;
+
+  /** `maxChunk`: the device's binding limit in bytes. */
+  constructor(maxChunk: number) {
+    this.maxChunk = maxChunk;
+  }
+
+  /** Places tensors that one kernel reaches through one binding: they share a chunk. */
+  placeTogether(tensors: readonly Omit<ArenaTensor, "place">[]): ArenaTensor[] {
+    const sizes = tensors.map(({ shape }) => blockBytes(4 * shape.reduce((product, size) => product * size, 1)));
+    const total = sizes.reduce((sum, size) => sum + size, 0);
+    if (total > this.maxChunk) {
+      throw new GraftError(
+        "tensor-too-large",
+        `${tensors[0]?.name} takes ${total} trainable bytes together with what it shares a kernel with; this device binds ${this.maxChunk} at most.`,
+        "Use a lower rank, or leave the module out of modules_to_save.",
+      );
+    }
+    if (this.chunkBytes.length === 0 || this.chunkBytes.at(-1)! + total > this.maxChunk) this.chunkBytes.push(0);
+    const chunk = this.chunkBytes.length - 1;
+    return tensors.map((tensor, i) => {
+      if (this.tensors.has(tensor.name)) throw new GraftError("arena", `${tensor.name} was placed twice.`);
+      const placed = { ...tensor, place: { chunk, byteOffset: this.chunkBytes[chunk]! } };
+      this.chunkBytes[chunk]! += sizes[i]!;
+      this.tensors.set(tensor.name, placed);
+      return placed;
+    });
+  }
+
+  place(name: string, shape: readonly number[], group = 0): ArenaTensor {
+    return this.placeTogether([{ name, shape, group }])[0]!;
+  }
+
+  /** Bytes of one of the four arenas. */
+  bytes(): number {
+    return this.chunkBytes.reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  elements(): number {
+    let count = 0;
+    for (const { shape } of this.tensors.values()) count += shape.reduce((product, size) => product * size, 1);
+    return count;
+  }
+
+  /** The parameter group of each 256-byte block of a chunk. Gaps belong to group 0; they stay zero. */
+  groupOfBlocks(chunk: number): Uint32Array {
+    const groups = new Uint32Array(this.chunkBytes[chunk]! / 256);
+    for (const { shape, place, group } of this.tensors.values()) {
+      if (place.chunk !== chunk) continue;
+      const blocks = blockBytes(4 * shape.reduce((product, size) => product * size, 1)) / 256;
+      groups.fill(group, place.byteOffset / 256, place.byteOffset / 256 + blocks);
+    }
+    return groups;
+  }
+}
+
+export type ArenaRole = "parameters" | "gradients" | "firstMoment" | "secondMoment";
+
+/** The arenas on the device. */
+export class Arenas {
+  readonly layout: ArenaLayout;
+  readonly chunks: Readonly<Record<ArenaRole, readonly GPUBuffer[]>>;
+  private readonly gpu: Gpu;
+
+  constructor(gpu: Gpu, layout: ArenaLayout) {
+    this.gpu = gpu;
+    this.layout = layout;
+    const make = (role: ArenaRole, purpose: "adapter" | "optimizer") =>
+      layout.chunkBytes.map((bytes, i) => gpu.create(`${role} ${i}`, bytes, purpose));
+    this.chunks = {
+      parameters: make("parameters", "adapter"),
+      gradients: make("gradients", "optimizer"),
+      firstMoment: make("firstMoment", "optimizer"),
+      secondMoment: make("secondMoment", "optimizer"),
+    };
+  }
+
+  /** Gives a traced parameter (and its gradient) its place on the device. */
+  bind(parameter: Value): void {
+    const { place, shape, gradient } = parameter;
+    if (!place) throw new GraftError("arena", `${parameter.name} has no place in the arenas.`);
+    const size = 4 * shape.reduce<number>((product, dim) => product * (dim as number), 1);
+    const range = { offset: place.byteOffset, size };
+    parameter.storage = { buffer: this.chunks.parameters[place.chunk]!, ...range };
+    if (gradient) gradient.storage = { buffer: this.chunks.gradients[place.chunk]!, ...range };
+  }
+
+  write(role: ArenaRole, name: string, elements: Float32Array): void {
+    const { place, shape } = this.tensor(name);
+    const wanted = shape.reduce((product, size) => product * size, 1);
+    if (elements.length !== wanted) {
+      throw new GraftError("arena", `${name}: ${elements.length} values were given for shape [${shape}].`);
+    }
+    const buffer = this.chunks[role][place.chunk]!;
+    this.gpu.device.queue.writeBuffer(buffer, place.byteOffset, elements as Float32Array<ArrayBuffer>);
+  }
+
+  async read(role: ArenaRole, name: string): Promise<Float32Array> {
+    const { place, shape } = this.tensor(name);
+    const size = 4 * shape.reduce((product, length) => product * length, 1);
+    return new Float32Array(
+      await this.gpu.read({ buffer: this.chunks[role][place.chunk]!, offset: place.byteOffset, size }),
+    );
+  }
+
+  destroy(): void {
+    for (const role of Object.values(this.chunks)) for (const buffer of role) this.gpu.destroy(buffer);
+  }
+
+  private tensor(name: string): ArenaTensor {
+    const tensor = this.layout.tensors.get(name);
+    if (!tensor) throw new GraftError("arena", `There is no trainable tensor "${name}".`);
+    return tensor;
+  }
+}
