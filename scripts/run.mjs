@@ -47,14 +47,11 @@ async function runHere([file, ...args]) {
     optimizeDeps: { noDiscovery: true },
     server: { middlewareMode: true, ws: false, hmr: false, watch: null },
   });
-  try {
-    const { ssr } = server.environments;
-    if (!ssr || !isRunnableDevEnvironment(ssr))
-      throw new Error("Vite has no environment that runs modules in Node.");
-    await ssr.runner.import(entry);
-  } finally {
-    await server.close();
-  }
+  // Never closed: it watches and listens to nothing, and while it lives stacks name the lines of the sources.
+  const { ssr } = server.environments;
+  if (!ssr || !isRunnableDevEnvironment(ssr))
+    throw new Error("Vite has no environment that runs modules in Node.");
+  await ssr.runner.import(entry);
 }
 
 /**
