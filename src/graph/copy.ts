@@ -4,14 +4,14 @@ import { type Dispatch, maxOf, type Value } from "./value.ts";
 
 const WORKGROUP = 64;
 
-export function copyDispatch(graph: Graph, from: Value, to: Value): Dispatch {
-  const [rows, ...rest] = from.shape;
+export function copyDispatch(graph: Graph, x: Value, y: Value): Dispatch {
+  const [rows, ...rest] = x.shape;
   const width = rest.reduce<number>((product, dim) => product * maxOf(dim), 1);
   const extent = graph.extentOf(rows!);
   return {
     kernel: { file: "copy", entry: "copy" },
     params: { rows_extent: extent.index, width },
-    bindings: { from, to },
+    bindings: { x, y },
     workgroups: (size) => Math.ceil((size(extent) * width) / WORKGROUP),
   };
 }
