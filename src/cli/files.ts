@@ -1,0 +1,54 @@
+import { open, readdir, stat } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import type { ByteSource, FileSet } from "../base/bytes.ts";
+import { FormatError } from "../base/errors.ts";
+import { checkRange, mapFileSet } from "../formats/sources.ts";
+
+/** A file on disk, read in pieces; opened for each read, so nothing is left open. */
+export async function fileSource(path: string): Promise<ByteSource> {
+  const name = basename(path);
+  const { size } = await stat(path).catch(() => notThere(path, "file"));
+  return {
+    name,
+    size,
+    async read(start, end) {
+      checkRange(name, size, start, end);
+      const bytes = new Uint8Array(end - start);
+      const handle = await open(path, "r");
+      try {
+        let filled = 0;
+        while (filled < bytes.length) {
+          const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, start + filled);
+          if (bytesRead === 0) {
+            throw new FormatError(
+              "file-shrank",
+              `${name} ended at byte ${start + filled}; it had ${size} before.`,
+            );
+          }
+          filled += bytesRead;
+        }
+      } finally {
+        await handle.close();
+      }
+      return bytes;
+    },
+  };
+}
+
+/** The files of a folder, without its subfolders. */
+export async function openDirectory(path: string): Promise<FileSet> {
+  const entries = await readdir(path, { withFileTypes: true }).catch(() => notThere(path, "folder"));
+  const sources = new Map<string, ByteSource>();
+  for (const entry of entries) {
+    const full = join(path, entry.name);
+    // The hub's cache is a folder of links to files.
+    const isFile =
+      entry.isFile() || (entry.isSymbolicLink() && (await stat(full).catch(() => undefined))?.isFile());
+    if (isFile) sources.set(entry.name, await fileSource(full));
+  }
+  return mapFileSet(resolve(path), sources);
+}
+
+function notThere(path: string, kind: string): never {
+  throw new FormatError("not-found", `There is no ${kind} ${path}.`, "Check the path.");
+}

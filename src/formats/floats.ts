@@ -1,0 +1,81 @@
+import type { StoredType } from "../base/bytes.ts";
+import { FormatError } from "../base/errors.ts";
+
+const word = new Uint32Array(1);
+const single = new Float32Array(word.buffer);
+
+/**
+ * The values of a float tensor as f32. F16 and BF16 decode exactly, subnormals and infinities included; F64 is
+ * rounded to nearest even. `bytes` may lie at any offset.
+ */
+export function toFloat32(bytes: Uint8Array, dtype: StoredType): Float32Array {
+  switch (dtype) {
+    case "F32":
+      return new Float32Array(aligned(bytes, 4));
+    case "F16":
+      return Float32Array.from(new Uint16Array(aligned(bytes, 2)), decodeF16);
+    case "BF16":
+      return Float32Array.from(new Uint16Array(aligned(bytes, 2)), decodeBf16);
+    case "F64":
+      return Float32Array.from(new Float64Array(aligned(bytes, 8)));
+    case "I64":
+    case "I32":
+    case "I16":
+    case "I8":
+    case "U8":
+    case "BOOL":
+      throw new FormatError("not-float", `A tensor of type ${dtype} was given where weights were expected.`);
+    default:
+      return dtype satisfies never;
+  }
+}
+
+export function decodeBf16(bits: number): number {
+  word[0] = bits << 16;
+  return single[0]!;
+}
+
+export function decodeF16(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 0x3ff;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  return sign * (1024 + fraction) * 2 ** (exponent - 25);
+}
+
+/** Rounds to nearest, ties to even; a NaN stays a (quiet) NaN. */
+export function encodeBf16(value: number): number {
+  single[0] = value;
+  const bits = word[0]!;
+  if (Number.isNaN(value)) return (bits >>> 16) | 0x40;
+  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+}
+
+/** Rounds to nearest, ties to even; beyond 65519.99 gives an infinity. */
+export function encodeF16(value: number): number {
+  const v = Math.fround(value);
+  const sign = Object.is(v, -0) || v < 0 ? 0x8000 : 0;
+  const size = Math.abs(v);
+  if (Number.isNaN(v)) return sign | 0x7e00;
+  if (size >= 65520) return sign | 0x7c00;
+  // Below 2^-14 the step is that of the subnormals, 2^-24; the carry of a rounding up runs into the exponent by itself.
+  if (size < 2 ** -14) return sign | roundEven(size * 2 ** 24);
+  const exponent = Math.floor(Math.log2(size));
+  return sign | (((exponent + 14) << 10) + roundEven(size * 2 ** (10 - exponent)));
+}
+
+function roundEven(value: number): number {
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
+}
+
+/** A copy that starts at its buffer's start, as typed arrays of wider elements need. */
+function aligned(bytes: Uint8Array, width: number): ArrayBuffer {
+  if (bytes.byteLength % width !== 0) {
+    const found = `${bytes.byteLength} bytes are no whole number`;
+    throw new FormatError("float-length", `${found} of ${width}-byte elements.`);
+  }
+  return new Uint8Array(bytes).buffer;
+}

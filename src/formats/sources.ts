@@ -1,0 +1,51 @@
+import type { ByteSource, FileSet } from "../base/bytes.ts";
+import { FormatError } from "../base/errors.ts";
+
+/** Reads a dropped File (or any Blob) in pieces; the browser keeps the rest on disk. */
+export function blobSource(blob: Blob, name: string): ByteSource {
+  return {
+    name,
+    size: blob.size,
+    async read(start, end) {
+      checkRange(name, blob.size, start, end);
+      return new Uint8Array(await blob.slice(start, end).arrayBuffer());
+    },
+  };
+}
+
+export function arraySource(bytes: Uint8Array, name: string): ByteSource {
+  return {
+    name,
+    size: bytes.byteLength,
+    async read(start, end) {
+      checkRange(name, bytes.byteLength, start, end);
+      return bytes.subarray(start, end);
+    },
+  };
+}
+
+/** A folder given as a map from file name to source. */
+export function mapFileSet(label: string, files: ReadonlyMap<string, ByteSource>): FileSet {
+  return { label, open: (name) => files.get(name), names: () => [...files.keys()] };
+}
+
+/**
+ * Files dropped on a page, by their own names. A dropped folder gives paths (`model/config.json`): the folder is
+ * flat, so files in its subfolders (`model/onnx/config.json`) are left aside rather than confused with its own.
+ */
+export function blobFileSet(label: string, files: Iterable<File>): FileSet {
+  const list = [...files];
+  const depth = (file: File) => file.webkitRelativePath?.split("/").length ?? 1;
+  const shallowest = Math.min(...list.map(depth));
+  const sources = new Map<string, ByteSource>();
+  for (const file of list) {
+    if (depth(file) === shallowest) sources.set(file.name, blobSource(file, file.name));
+  }
+  return mapFileSet(label, sources);
+}
+
+/** Throws FormatError unless 0 ≤ start ≤ end ≤ size. */
+export function checkRange(name: string, size: number, start: number, end: number): void {
+  if (start >= 0 && start <= end && end <= size) return;
+  throw new FormatError("range", `${name} has ${size} bytes; bytes ${start} to ${end} were wanted.`);
+}
