@@ -68,7 +68,6 @@ CASES: dict[str, list[dict]] = {
         {"target_modules": r".*_proj"},
         {"target_modules": r".*\.(0|1)\..*(q|v)_proj"},
         {"target_modules": r"q_proj"},
-        {"target_modules": r"(.*)*_proj"},
         {"target_modules": r"model\.layers\.\d{2}\.self_attn\.(?P<which>[qk])_proj"},
         {"target_modules": r".*\.[^.]{,6}_proj"},
         {"target_modules": r".*q_proj\Z"},

@@ -1,0 +1,158 @@
+import * as v from "valibot";
+import { ConfigError } from "../base/errors.ts";
+import type { Json, JsonObject } from "../base/json.ts";
+import { isJsonObject, sameJson, show } from "../base/json.ts";
+import { nearestName } from "../base/nearest.ts";
+import type { LoraField, LoraKey } from "./fields.ts";
+import { isLoraKey, LORA_FIELDS, LORA_KEYS } from "./fields.ts";
+
+/** PEFT's LoraConfig, checked, with its defaults filled in. The names and meanings are PEFT's. */
+export interface LoraConfig {
+  r: number;
+  lora_alpha: number;
+  lora_dropout: number;
+  target_modules: string | string[] | null;
+  exclude_modules: string | string[] | null;
+  layers_to_transform: number | number[] | null;
+  layers_pattern: string | string[] | null;
+  rank_pattern: Record<string, number>;
+  alpha_pattern: Record<string, number>;
+  use_rslora: boolean;
+  /** A run asks for true or "gaussian"; an adapter that is loaded may have begun in other ways. */
+  init_lora_weights: boolean | string;
+  modules_to_save: string[] | null;
+  fan_in_fan_out: boolean;
+  /** Keys that change nothing here, as they stood in the file: they survive into the export. */
+  described: JsonObject;
+}
+
+export interface ParsedLora {
+  config: LoraConfig;
+  /** The keys that the file states, which is what an adapter to start from is compared with. */
+  stated: LoraKey[];
+  warnings: string[];
+}
+
+/** The `lora` part of a run file. An unknown key is an error that names the nearest known one. */
+export function parseLoraConfig(json: unknown, path = "lora"): ParsedLora {
+  const given = objectAt(json, path);
+  const stated = Object.keys(given).map((key) => {
+    if (!isLoraKey(key)) throw unknownKey(path, key, LORA_KEYS);
+    return key;
+  });
+  return { config: readConfig(given, path, "run"), stated, warnings: [] };
+}
+
+/** An `adapter_config.json`. Unknown keys are kept, as newer versions of PEFT add some; PEFT warns too. */
+export function parseAdapterConfig(json: unknown, path = "adapter_config.json"): ParsedLora {
+  const given = objectAt(json, path);
+  if (given.peft_type !== "LORA") {
+    throw new ConfigError(
+      "not-lora",
+      `${path}: peft_type is ${show(given.peft_type)}, expected "LORA".`,
+      "Only LoRA adapters can be loaded.",
+    );
+  }
+  const stated = Object.keys(given).filter(isLoraKey);
+  const unknown = Object.keys(given).filter((key) => !isLoraKey(key));
+  const warnings = unknown.length
+    ? [
+        `${path}: unknown ${unknown.length === 1 ? "key" : "keys"} ${unknown.map(show).join(", ")}: kept, not used.`,
+      ]
+    : [];
+  return { config: readConfig(given, path, "adapter"), stated, warnings };
+}
+
+/** The error for a key that nobody knows. `path` is where it stands. */
+export function unknownKey(path: string, key: string, known: Iterable<string>): ConfigError {
+  const nearest = nearestName(key, known);
+  return new ConfigError(
+    "unknown-key",
+    `${path}: unknown key ${show(key)}.`,
+    nearest ? `The nearest known key is "${nearest}".` : "",
+  );
+}
+
+export function objectAt(json: unknown, path: string): JsonObject {
+  if (isJsonObject(json)) return json;
+  throw new ConfigError("bad-value", `${path} is ${show(json)}, expected an object.`);
+}
+
+/** A value that fits its schema, or an error that names the place down to the entry. */
+export function checkValue<T>(
+  schema: v.GenericSchema<unknown, T>,
+  value: unknown,
+  path: string,
+  expected: string,
+): T {
+  const result = v.safeParse(schema, value, { abortEarly: true });
+  if (result.success) return result.output;
+  const issue = result.issues[0];
+  const inner = v.getDotPath(issue);
+  const place = inner ? `${path}.${inner}` : path;
+  throw new ConfigError(
+    "bad-value",
+    `${place} is ${show(inner ? issue.input : value)}, expected ${expected}.`,
+  );
+}
+
+function readConfig(given: JsonObject, path: string, origin: "run" | "adapter"): LoraConfig {
+  const described: JsonObject = {};
+  const settings: Record<string, unknown> = {};
+  for (const key of LORA_KEYS) {
+    const field: LoraField = LORA_FIELDS[key];
+    const value = Object.hasOwn(given, key) ? given[key]! : field.default;
+    const schema =
+      origin === "adapter" && field.loaded ? field.loaded : "schema" in field ? field.schema : undefined;
+    if (schema)
+      checkValue(schema, value, `${path}.${key}`, "expected" in field ? field.expected : "any value");
+    else if (field.role === "absent") refuseAbsent(value, field, `${path}.${key}`);
+    if (field.role === "setting") settings[key] = value ?? field.default;
+    else if (Object.hasOwn(given, key)) described[key] = value;
+  }
+  for (const key of Object.keys(given)) {
+    if (!isLoraKey(key)) Object.defineProperty(described, key, { value: given[key], enumerable: true });
+  }
+  const config = { ...settings, described } as unknown as LoraConfig;
+  checkTogether(config, path);
+  return config;
+}
+
+function refuseAbsent(value: Json, field: LoraField & { role: "absent" }, path: string): void {
+  const asksForNothing =
+    value === null ||
+    value === false ||
+    (Array.isArray(value) && value.length === 0) ||
+    (isJsonObject(value) && Object.keys(value).length === 0) ||
+    sameJson(value, field.default);
+  if (asksForNothing) return;
+  throw new ConfigError(
+    "not-supported",
+    `${path} is ${show(value)}: ${field.reason}.`,
+    `Leave it out, or set it to ${show(field.default)}.`,
+  );
+}
+
+/** What PEFT's LoraConfig checks between keys. */
+function checkTogether(config: LoraConfig, path: string): void {
+  const { target_modules: target, layers_to_transform: layers, layers_pattern: pattern } = config;
+  for (const [key, value] of [
+    ["layers_to_transform", layers],
+    ["layers_pattern", pattern],
+  ] as const) {
+    if (typeof target === "string" && value !== null) {
+      throw new ConfigError(
+        "bad-combination",
+        `${path}.${key} cannot be used while target_modules is a string (${show(target)}).`,
+        "List the target modules, or put the layers into the pattern.",
+      );
+    }
+  }
+  if (pattern !== null && pattern.length > 0 && layers === null) {
+    throw new ConfigError(
+      "bad-combination",
+      `${path}.layers_pattern is ${show(pattern)}, but layers_to_transform is absent.`,
+      "Say which layers to transform, or leave layers_pattern out.",
+    );
+  }
+}

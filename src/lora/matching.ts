@@ -1,0 +1,156 @@
+import { ConfigError } from "../base/errors.ts";
+import type { LoraConfig } from "./config.ts";
+import { compilePythonPattern } from "./pythonPattern.ts";
+
+/** Each compiled pattern costs up to a millisecond, and each is tried on every module. */
+const MOST_PATTERNS = 1000;
+
+/** `name` is the entry, or ends in it after a dot: how PEFT reads an entry of a list. */
+export function endsInEntry(name: string, entry: string): boolean {
+  return name === entry || name.endsWith(`.${entry}`);
+}
+
+/** How PEFT reads `target_modules` and `exclude_modules`: a list of endings, or a pattern for the whole name. */
+export function nameMatcher(entries: string | readonly string[], path: string): (name: string) => boolean {
+  if (typeof entries === "string") {
+    const pattern = compilePythonPattern(entries, path);
+    return (name) => pattern.fullMatch(name);
+  }
+  const listed = new Set(entries);
+  // Every ending that starts after a dot is looked up: the cost does not grow with the list.
+  return (name) => {
+    for (let at = 0; ; ) {
+      if (listed.has(name.slice(at))) return true;
+      const dot = name.indexOf(".", at);
+      if (dot === -1) return false;
+      at = dot + 1;
+    }
+  };
+}
+
+/**
+ * The value of the first key of a rank_pattern or alpha_pattern that matches `(.*\.)?(key)$`.
+ * `used` collects the keys that match any name looked up, whether or not an earlier key won.
+ */
+export function patternLookup(
+  patterns: Readonly<Record<string, number>>,
+  path: string,
+): { valueOf(name: string): number | undefined; used: Set<string> } {
+  const entries = Object.entries(patterns);
+  const special = entries.filter(([key]) => !isPlain(key)).length;
+  if (special > MOST_PATTERNS) {
+    throw new ConfigError(
+      "bad-value",
+      `${path} has ${special} patterns, at most ${MOST_PATTERNS} are allowed.`,
+    );
+  }
+  const used = new Set<string>();
+  const matchers = entries.map(([key, value]) => {
+    if (isPlain(key)) return { key, value, matches: (name: string) => endsInPlainKey(name, key) };
+    const pattern = compilePythonPattern(`(.*\\.)?(${key})$`, `${path}.${key}`);
+    return { key, value, matches: (name: string) => pattern.match(name) };
+  });
+  return {
+    used,
+    valueOf(name) {
+      let first: number | undefined;
+      for (const { key, value, matches } of matchers) {
+        if (!matches(name)) continue;
+        first ??= value;
+        used.add(key);
+      }
+      return first;
+    },
+  };
+}
+
+/** A key that is only a name: its dots are still Python's "any character". */
+function isPlain(key: string): boolean {
+  return /^[A-Za-z0-9_.]+$/.test(key);
+}
+
+function endsInPlainKey(name: string, key: string): boolean {
+  const start = name.length - key.length;
+  if (start < 0 || (start > 0 && name[start - 1] !== ".")) return false;
+  for (let i = 0; i < key.length; i++) {
+    if (key[i] !== "." && key[i] !== name[start + i]) return false;
+  }
+  return true;
+}
+
+/** The number of the layer that a module belongs to, as PEFT finds it: the first number after a list's name. */
+export function layerIndexOf(config: LoraConfig, path: string): (name: string) => number | undefined {
+  const { layers_pattern } = config;
+  if (layers_pattern === null || layers_pattern.length === 0) {
+    return (name) => toIndex(/^.*?\.[^.]*\.(\d+)\./.exec(name)?.[1]);
+  }
+  const lists = typeof layers_pattern === "string" ? [layers_pattern] : layers_pattern;
+  const patterns = lists.map((list) =>
+    compilePythonPattern(`(?:^|.*?\\.)${list}\\.(?P<idx>\\d+)\\.`, `${path}.layers_pattern`),
+  );
+  return (name) => {
+    for (const pattern of patterns) {
+      const index = toIndex(pattern.matchGroup(name, "idx"));
+      if (index !== undefined) return index;
+    }
+    return undefined;
+  };
+}
+
+function toIndex(digits: string | undefined): number | undefined {
+  return digits === undefined ? undefined : Number(digits);
+}
+
+/** The layers of layers_to_transform, or undefined where all layers are meant. */
+export function chosenLayers(config: LoraConfig): ReadonlySet<number> | undefined {
+  const { layers_to_transform: layers } = config;
+  if (layers === null) return undefined;
+  if (typeof layers === "number") return new Set([layers]);
+  return layers.length > 0 ? new Set(layers) : undefined;
+}
+
+/** PEFT condenses lists from this length on (MIN_TARGET_MODULES_FOR_OPTIMIZATION). */
+const CONDENSED_FROM = 20;
+
+/**
+ * PEFT's `_find_minimal_target_modules`: a long list of targets becomes the few endings that tell them from
+ * all other modules. It matters beyond size: an entry that is a whole name is exempt from layers_to_transform,
+ * and after condensing few entries are.
+ */
+export function condenseTargets(targets: readonly string[], moduleNames: readonly string[]): string[] {
+  const distinct = [...new Set(targets)];
+  if (distinct.length < CONDENSED_FROM) return distinct;
+  const isTarget = nameMatcher(distinct, "");
+  const otherEndings = new Set(["", ...moduleNames.filter((name) => !isTarget(name)).flatMap(endings)]);
+  const required = new Set<string>();
+  for (const target of sortedByEndings(distinct)) {
+    for (const ending of endings(target)) {
+      if (required.has(ending) || otherEndings.has(ending)) continue;
+      if (![...required].some((other) => target.endsWith(`.${other}`))) {
+        required.add(ending);
+        break;
+      }
+    }
+  }
+  return required.size > 0 && required.size < distinct.length ? [...required] : distinct;
+}
+
+/** `a.b.c` → `c`, `b.c`, `a.b.c`. */
+function endings(name: string): string[] {
+  const parts = name.split(".");
+  return parts.map((_, i) => parts.slice(parts.length - 1 - i).join("."));
+}
+
+/** Python's order of lists of strings. */
+function sortedByEndings(names: readonly string[]): string[] {
+  const compare = (a: readonly string[], b: readonly string[]): number => {
+    for (let i = 0; i < Math.min(a.length, b.length); i++) {
+      if (a[i] !== b[i]) return a[i]! < b[i]! ? -1 : 1;
+    }
+    return a.length - b.length;
+  };
+  return names
+    .map((name) => ({ name, endings: endings(name) }))
+    .sort((a, b) => compare(a.endings, b.endings))
+    .map(({ name }) => name);
+}

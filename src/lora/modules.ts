@@ -1,0 +1,66 @@
+import { ConfigError } from "../base/errors.ts";
+import { show } from "../base/json.ts";
+import { nearestName } from "../base/nearest.ts";
+
+/** What LoRA must know of a module of the model: its name as Transformers spells it, its kind and its shapes. */
+export interface ModuleDescriptor {
+  readonly name: string;
+  /**
+   * `head` is the output embedding, a linear layer that `all-linear` leaves out. `other` is a module without
+   * parameters (`act_fn`, `rotary_emb`, `attn_dropout`): PEFT refuses patterns that take one, so list them.
+   */
+  readonly kind: "linear" | "conv1d" | "head" | "embedding" | "norm" | "other";
+  /** Width of what goes in and comes out; for a norm both are its width, for an embedding [vocabulary, width]. */
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  /** Shapes of its own parameters as the checkpoint stores them: { weight: [out, in], bias: [out] }. */
+  readonly parameters: Readonly<Record<string, readonly number[]>>;
+}
+
+/** The model's modules in the order of PyTorch's `named_modules`, with the containers that their names imply. */
+export class ModuleTree {
+  readonly leaves: ReadonlyMap<string, ModuleDescriptor>;
+  /** Names of all modules, containers too, each container before what it holds. */
+  readonly names: readonly string[];
+
+  constructor(modules: readonly ModuleDescriptor[]) {
+    this.leaves = new Map(modules.map((module) => [module.name, module]));
+    const names = new Set<string>();
+    for (const { name } of modules) {
+      for (let dot = name.indexOf("."); dot !== -1; dot = name.indexOf(".", dot + 1))
+        names.add(name.slice(0, dot));
+      names.add(name);
+    }
+    this.names = [...names];
+  }
+
+  /** The modules with parameters that `name` is or contains. */
+  within(name: string): ModuleDescriptor[] {
+    const leaf = this.leaves.get(name);
+    if (leaf) return [leaf];
+    return [...this.leaves.values()].filter((module) => module.name.startsWith(`${name}.`));
+  }
+
+  /** A list of layers (`model.layers`), which has numbered children and cannot be called itself. */
+  isLayerList(name: string): boolean {
+    return this.names.some(
+      (other) => other.startsWith(`${name}.`) && /^\d+$/.test(other.slice(name.length + 1)),
+    );
+  }
+}
+
+/** The error for an entry of a list that names no module of the model. */
+export function unmatched(tree: ModuleTree, path: string, entry: string): ConfigError {
+  const nearest = nearestName(entry, nameChoices(tree, entry.includes(".")));
+  return new ConfigError(
+    "target-matches-nothing",
+    `${path}: ${show(entry)} matches no module of the model.`,
+    nearest ? `The nearest name is "${nearest}".` : "",
+  );
+}
+
+/** What a user may have meant: last parts of names, or whole names where a dot was written. */
+export function nameChoices(tree: ModuleTree, whole: boolean): string[] {
+  const named = [...tree.leaves.values()].filter(({ kind }) => kind !== "other").map(({ name }) => name);
+  return whole ? named : [...new Set(named.map((name) => name.slice(name.lastIndexOf(".") + 1)))];
+}

@@ -1,0 +1,81 @@
+import { ConfigError } from "../base/errors.ts";
+import { show } from "../base/json.ts";
+import type { LoraConfig } from "./config.ts";
+import type { ModuleDescriptor, ModuleTree } from "./modules.ts";
+import { unmatched } from "./modules.ts";
+import type { SelectionContext } from "./targets.ts";
+
+/**
+ * The modules of modules_to_save, as PEFT takes them: every module whose name ends in an entry, a plain
+ * ending without a dot, so `norm` takes `input_layernorm` too. A container stands for all it holds.
+ */
+export function selectSaved(
+  tree: ModuleTree,
+  config: LoraConfig,
+  adapted: ReadonlySet<string>,
+  context: SelectionContext,
+): { saved: ModuleDescriptor[]; warnings: string[] } {
+  const entries = config.modules_to_save ?? [];
+  const path = `${context.path}.modules_to_save`;
+  const warnings: string[] = [];
+  const taken: string[] = [];
+  for (const name of tree.names) {
+    const entry = entries.find((ending) => name.endsWith(ending));
+    if (entry === undefined) continue;
+    checkTakeable(tree, name, entry, adapted, path);
+    const outer = taken.find((other) => name.startsWith(`${other}.`));
+    if (outer !== undefined) {
+      throw new ConfigError(
+        "bad-combination",
+        `${path} takes both ${outer} and ${name}, which is inside it.`,
+        "Name the outer or the inner module.",
+      );
+    }
+    taken.push(name);
+  }
+  for (const entry of entries) {
+    const hasParameters = taken.some((name) => name.endsWith(entry) && parametrised(tree, name).length > 0);
+    if (hasParameters) continue;
+    const error = unmatched(tree, path, entry);
+    if (context.origin === "run") throw error;
+    warnings.push(error.message);
+  }
+  const saved = new Set(taken.flatMap((name) => parametrised(tree, name)));
+  return { saved: [...tree.leaves.values()].filter((module) => saved.has(module)), warnings };
+}
+
+function parametrised(tree: ModuleTree, name: string): ModuleDescriptor[] {
+  return tree.within(name).filter((module) => Object.keys(module.parameters).length > 0);
+}
+
+function checkTakeable(
+  tree: ModuleTree,
+  name: string,
+  entry: string,
+  adapted: ReadonlySet<string>,
+  path: string,
+): void {
+  const clash = [...adapted].find((other) => other === name || other.startsWith(`${name}.`));
+  if (clash !== undefined) {
+    throw new ConfigError(
+      "bad-combination",
+      `${path}: ${show(entry)} takes ${name}, and LoRA adapts ${clash}: a module is either saved whole or adapted.`,
+      "Entries match every name that ends so. Write more of the name, or exclude the module from target_modules.",
+    );
+  }
+  if (tree.isLayerList(name)) {
+    throw new ConfigError(
+      "not-supported",
+      `${path}: ${show(entry)} takes ${name}, a list of layers, which PEFT cannot save whole.`,
+      "Name the modules inside the layers.",
+    );
+  }
+  const embedding = tree.within(name).find(({ kind }) => kind === "embedding");
+  if (embedding) {
+    throw new ConfigError(
+      "not-supported",
+      `${path}: ${show(entry)} takes ${embedding.name}, an embedding: training embeddings whole comes later.`,
+      "Linear layers, norms and the head can be saved.",
+    );
+  }
+}

@@ -1,0 +1,265 @@
+import { ConfigError } from "../base/errors.ts";
+import { show } from "../base/json.ts";
+import type { LoraConfig } from "./config.ts";
+import {
+  chosenLayers,
+  condenseTargets,
+  endsInEntry,
+  layerIndexOf,
+  nameMatcher,
+  patternLookup,
+} from "./matching.ts";
+import type { ModuleDescriptor } from "./modules.ts";
+import { ModuleTree, nameChoices, unmatched } from "./modules.ts";
+import { compilePythonPattern } from "./pythonPattern.ts";
+import { selectSaved } from "./saved.ts";
+
+/** A module that LoRA adapts: y += scale·(x·Aᵀ)·Bᵀ with A [r, in], B [out, r]. */
+export interface LoraTarget {
+  readonly module: ModuleDescriptor;
+  readonly r: number;
+  readonly alpha: number;
+  /** alpha / r, or alpha / √r with use_rslora. */
+  readonly scale: number;
+}
+
+export interface Selection {
+  /** In the order of the model. */
+  readonly lora: readonly LoraTarget[];
+  /** Modules that train whole, with parameters of their own, in the order of the model. */
+  readonly saved: readonly ModuleDescriptor[];
+  /** target_modules as PEFT would save it: defaults and `all-linear` become names. */
+  readonly targetModules: string | readonly string[];
+  readonly warnings: readonly string[];
+}
+
+export interface SelectionContext {
+  /** `model_type` of the base model, for PEFT's default targets. */
+  readonly modelType: string;
+  /**
+   * A `run` starts an adapter: what is listed must exist and ranks are cut to the matrix. An `adapter` exists
+   * already: PEFT opens it, so what matches nothing is a warning, and it is never changed.
+   */
+  readonly origin: "run" | "adapter";
+  /** Where the config stood, for errors. */
+  readonly path: string;
+}
+
+/** PEFT's TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, for the families there are. */
+const DEFAULT_TARGETS: ReadonlyMap<string, readonly string[]> = new Map([
+  ["llama", ["q_proj", "v_proj"]],
+  ["mistral", ["q_proj", "v_proj"]],
+  ["qwen2", ["q_proj", "v_proj"]],
+  ["qwen3", ["q_proj", "v_proj"]],
+  ["gpt2", ["c_attn"]],
+]);
+
+/** Decides, as PEFT does, which modules a config adapts, with which rank and scale, and which train whole. */
+export function selectModules(
+  modules: readonly ModuleDescriptor[],
+  config: LoraConfig,
+  context: SelectionContext,
+): Selection {
+  const tree = new ModuleTree(modules);
+  const warnings: string[] = [];
+  const listed = resolveTargets(tree, config, context);
+  const targetModules = typeof listed === "string" ? listed : condenseTargets(listed, tree.names);
+  const isExcluded = exclusion(config, context.path);
+  const chosen = chooseNames(tree, config, targetModules, isExcluded, context.path);
+  if (typeof config.target_modules !== "string") checkListed(tree, listed, isExcluded, context, warnings);
+  if (chosen.length === 0) throw nothingMatched(tree, config, listed, context.path);
+  const adapted = chosen.map((name) => adaptable(tree, name, context.path));
+  const { saved, warnings: savedWarnings } = selectSaved(tree, config, new Set(chosen), context);
+  warnings.push(...savedWarnings, ...unusedEntries(tree, config, context.path));
+  const lora = withRanks(adapted, config, context, warnings);
+  const isConv = adapted.at(-1)?.kind === "conv1d";
+  if (config.fan_in_fan_out && !isConv) {
+    warnings.push(
+      `${context.path}.fan_in_fan_out is true, but the adapted modules are linear: it is taken as false.`,
+    );
+  }
+  return { lora, saved, targetModules, warnings };
+}
+
+export function loraScale(alpha: number, r: number, rankStabilised: boolean): number {
+  return rankStabilised ? alpha / Math.sqrt(r) : alpha / r;
+}
+
+/** The targets as names, endings or a pattern: defaults and `all-linear` filled in. */
+function resolveTargets(
+  tree: ModuleTree,
+  config: LoraConfig,
+  context: SelectionContext,
+): string | readonly string[] {
+  const target = config.target_modules;
+  if (target === null) {
+    const defaults = DEFAULT_TARGETS.get(context.modelType);
+    if (defaults) return defaults;
+    throw new ConfigError(
+      "no-default-targets",
+      `${context.path}.target_modules is absent, and PEFT has no default for model_type ${show(context.modelType)}.`,
+      `Name the modules to adapt, or use "all-linear".`,
+    );
+  }
+  if (typeof target !== "string" || target.toLowerCase() !== "all-linear") return target;
+  return [...tree.leaves.values()]
+    .filter(({ kind }) => kind === "linear" || kind === "conv1d")
+    .map(({ name }) => name);
+}
+
+/** exclude_modules, and modules_to_save with all that they contain, which PEFT never adapts. */
+function exclusion(config: LoraConfig, path: string): (name: string) => boolean {
+  const { exclude_modules: exclude, modules_to_save: save } = config;
+  const excluded = exclude?.length ? nameMatcher(exclude, `${path}.exclude_modules`) : () => false;
+  const patterns = (save ?? []).map((entry) =>
+    compilePythonPattern(`(^|.*\\.)${entry}($|\\..*)`, `${path}.modules_to_save`),
+  );
+  return (name) => excluded(name) || patterns.some((pattern) => pattern.match(name));
+}
+
+/** PEFT's check_target_module_exists over all modules. */
+function chooseNames(
+  tree: ModuleTree,
+  config: LoraConfig,
+  targets: string | readonly string[],
+  isExcluded: (name: string) => boolean,
+  path: string,
+): string[] {
+  const matches = nameMatcher(targets, `${path}.target_modules`);
+  const layers = chosenLayers(config);
+  if (typeof targets === "string" || !layers)
+    return tree.names.filter((name) => !isExcluded(name) && matches(name));
+  const layerOf = layerIndexOf(config, path);
+  const whole = new Set(targets);
+  return tree.names.filter((name) => {
+    if (isExcluded(name) || !matches(name)) return false;
+    // A target that is a whole name is adapted whatever its layer.
+    if (whole.has(name)) return true;
+    const layer = layerOf(name);
+    return layer !== undefined && layers.has(layer);
+  });
+}
+
+/** Each listed target must match something; PEFT stays silent about those that do not. */
+function checkListed(
+  tree: ModuleTree,
+  listed: string | readonly string[],
+  isExcluded: (name: string) => boolean,
+  context: SelectionContext,
+  warnings: string[],
+): void {
+  if (typeof listed === "string") return;
+  for (const entry of listed) {
+    const matched = tree.names.filter((name) => endsInEntry(name, entry));
+    if (matched.length === 0) {
+      const error = unmatched(tree, `${context.path}.target_modules`, entry);
+      if (context.origin === "run") throw error;
+      warnings.push(error.message);
+    } else if (matched.every(isExcluded)) {
+      warnings.push(
+        `${context.path}.target_modules: all that ${show(entry)} matches is excluded by exclude_modules or modules_to_save.`,
+      );
+    }
+  }
+}
+
+function nothingMatched(
+  tree: ModuleTree,
+  config: LoraConfig,
+  targets: string | readonly string[],
+  path: string,
+): ConfigError {
+  const filters = (["exclude_modules", "modules_to_save", "layers_to_transform", "layers_pattern"] as const)
+    .filter((key) => config[key] !== null)
+    .map((key) => `${key} ${show(config[key])}`);
+  return new ConfigError(
+    "no-module-matched",
+    `${path}: no module is adapted by target_modules ${show(targets)}${filters.length ? ` with ${filters.join(", ")}` : ""}.`,
+    `The model has ${nameChoices(tree, false).join(", ")}.`,
+  );
+}
+
+function adaptable(tree: ModuleTree, name: string, path: string): ModuleDescriptor {
+  const module = tree.leaves.get(name);
+  const kind = module?.kind;
+  switch (kind) {
+    case "linear":
+    case "conv1d":
+    case "head":
+      return module!;
+    case "embedding":
+      throw new ConfigError(
+        "not-supported",
+        `${path}.target_modules takes ${name}, an embedding: adapting embeddings is not built yet.`,
+        `Leave it out of target_modules, or list it in exclude_modules.`,
+      );
+    case "norm":
+    case "other":
+    case undefined:
+      throw new ConfigError(
+        "not-adaptable",
+        `${path}.target_modules takes ${name}, which is ${kind === "norm" ? "a norm" : "no linear layer"}: LoRA cannot adapt it, and PEFT refuses it too.`,
+        "Target linear layers only, or list it in exclude_modules.",
+      );
+    default:
+      throw kind satisfies never;
+  }
+}
+
+function withRanks(
+  adapted: readonly ModuleDescriptor[],
+  config: LoraConfig,
+  context: SelectionContext,
+  warnings: string[],
+): LoraTarget[] {
+  const ranks = patternLookup(config.rank_pattern, `${context.path}.rank_pattern`);
+  const alphas = patternLookup(config.alpha_pattern, `${context.path}.alpha_pattern`);
+  const reduced: string[] = [];
+  const lora = adapted.map((module) => {
+    const wanted = ranks.valueOf(module.name) ?? config.r;
+    const alpha = alphas.valueOf(module.name) ?? config.lora_alpha;
+    const full = Math.min(module.inFeatures, module.outFeatures);
+    // The reduced rank is the rank: the scale follows it, as if rank_pattern had named it.
+    const r = context.origin === "run" ? Math.min(wanted, full) : wanted;
+    if (r < wanted) reduced.push(`${module.name} ${wanted} → ${r}`);
+    return { module, r, alpha, scale: loraScale(alpha, r, config.use_rslora) };
+  });
+  if (reduced.length > 0) {
+    const shown =
+      reduced.slice(0, 4).join(", ") + (reduced.length > 4 ? ` and ${reduced.length - 4} more` : "");
+    warnings.push(
+      `A rank above min(in, out) adds nothing: reduced for ${shown}. The export's rank_pattern says so, and the scale follows the reduced rank.`,
+    );
+  }
+  for (const [key, lookup] of [
+    ["rank_pattern", ranks],
+    ["alpha_pattern", alphas],
+  ] as const) {
+    for (const pattern of Object.keys(config[key])) {
+      if (lookup.used.has(pattern)) continue;
+      warnings.push(`${context.path}.${key}: ${show(pattern)} matches no adapted module and is ignored.`);
+    }
+  }
+  return lora;
+}
+
+/** Entries that PEFT lets pass without effect, and that are probably mistakes. */
+function unusedEntries(tree: ModuleTree, config: LoraConfig, path: string): string[] {
+  const warnings: string[] = [];
+  const exclude = config.exclude_modules ?? [];
+  for (const entry of typeof exclude === "string" ? [exclude] : exclude) {
+    const matches = nameMatcher(typeof exclude === "string" ? entry : [entry], `${path}.exclude_modules`);
+    if (!tree.names.some(matches))
+      warnings.push(`${path}.exclude_modules: ${show(entry)} matches no module.`);
+  }
+  const layers = chosenLayers(config);
+  if (layers) {
+    const layerOf = layerIndexOf(config, path);
+    const present = new Set(tree.names.map(layerOf));
+    const missing = [...layers].filter((layer) => !present.has(layer));
+    if (missing.length > 0) {
+      warnings.push(`${path}.layers_to_transform: the model has no layer ${missing.join(", ")}.`);
+    }
+  }
+  return warnings;
+}
