@@ -1,0 +1,19 @@
+import { expect, it } from "vitest";
+import { centralDifferences, inner, relativeError, sequence } from "../harness/differences.ts";
+import { backward, forward } from "./embedding.ts";
+
+const width = 3;
+const table = sequence(5 * width, 1);
+const ids = Uint32Array.of(4, 0, 4);
+
+it("d soFar equals central differences", () => {
+  const soFar = sequence(ids.length * width, 2);
+  const dy = sequence(ids.length * width, 3);
+  const expected = centralDifferences((at) => inner(forward(ids, table, width, at), dy), soFar);
+  expect(relativeError(backward(dy), expected)).toBeLessThan(1e-6);
+});
+
+it("takes row id of the table", () => {
+  const y = forward(ids, table, width);
+  expect([...y]).toEqual([...table.slice(12), ...table.slice(0, 3), ...table.slice(12)]);
+});
