@@ -144,7 +144,8 @@ export function findGpuEnvironment() {
   const swiftShader = swiftShaderVariables();
   if (swiftShader) return { source: "swiftshader", variables: { ...quiet(), ...swiftShader } };
   if (probe(quiet()) !== "none") return { source: "system-software", variables: quiet() };
-  return { source: "none", variables: {} };
+  // Said once and for all: to ask Dawn again would only print each driver's reasons before ours.
+  return { source: "none", variables: { GRAFT_GPU: "none" } };
 }
 
 // `node scripts/gpu-env.mjs` says what was found.

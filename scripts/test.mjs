@@ -75,9 +75,14 @@ function timed(name, work) {
   console.log(`\n── ${name}`);
   const start = performance.now();
   const before = totals.failed;
-  work();
-  const seconds = ((performance.now() - start) / 1000).toFixed(1);
-  summary.push(`${name} ${seconds} s${totals.failed > before ? " FAILED" : ""}`);
+  let finished = false;
+  try {
+    work();
+    finished = true;
+  } finally {
+    const seconds = ((performance.now() - start) / 1000).toFixed(1);
+    summary.push(`${name} ${seconds} s${finished && totals.failed === before ? "" : " FAILED"}`);
+  }
 }
 
 /** @type {string[]} */

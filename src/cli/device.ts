@@ -49,16 +49,11 @@ async function startDawn(): Promise<GPU> {
 }
 
 export async function requestNodeDevice(request: NodeDeviceRequest = {}): Promise<NodeDevice> {
+  // scripts/gpu-env.mjs has looked already.
+  if (process.env.GRAFT_GPU === "none") throw noAdapter();
   const gpu = await startDawn();
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
-  if (!adapter) {
-    throw new DeviceError(
-      "no-adapter",
-      "No GPU was found that Vulkan, Metal or Direct3D can use, nor a browser whose software driver could stand in.",
-      "Install Chromium or Chrome (Debian and Ubuntu: apt-get install chromium libvulkan1; anywhere: " +
-        "npx playwright-core install chromium), or the Vulkan driver of your GPU.",
-    );
-  }
+  if (!adapter) throw noAdapter();
   const { info } = adapter;
   const software = info.isFallbackAdapter;
   const features = (request.features ?? helpfulFeatures).filter((feature) => adapter.features.has(feature));
@@ -67,6 +62,15 @@ export async function requestNodeDevice(request: NodeDeviceRequest = {}): Promis
     requiredLimits: requiredLimits(adapter, request.limits ?? "adapter"),
   });
   return { gpu, adapter, device, software, description: describe(info) };
+}
+
+function noAdapter(): DeviceError {
+  return new DeviceError(
+    "no-adapter",
+    "No GPU was found that Vulkan, Metal or Direct3D can use, nor a browser whose software driver could stand in.",
+    "Install Chromium or Chrome (Debian and Ubuntu: apt-get install chromium libvulkan1; anywhere: " +
+      "npx playwright-core install chromium), or the Vulkan driver of your GPU.",
+  );
 }
 
 function requiredLimits(

@@ -1,7 +1,14 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { requestNodeDevice } from "../../src/cli/device.ts";
 
+afterEach(() => vi.unstubAllEnvs());
+
 describe("the device in Node", () => {
+  it("says what to install where neither a GPU nor a driver was found", async () => {
+    vi.stubEnv("GRAFT_GPU", "none");
+    await expect(requestNodeDevice()).rejects.toThrow(/^No GPU was found.*Install Chromium or Chrome/);
+  });
+
   it("runs a kernel", async () => {
     const { device, description } = await requestNodeDevice();
     expect(description).not.toBe("");
