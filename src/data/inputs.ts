@@ -1,0 +1,146 @@
+import { DataError } from "../base/errors.ts";
+import { optimizerSteps, type StepPlan, stepsPerEpoch, totalSteps } from "./steps.ts";
+import type { TokenisedRow } from "./tokenize.ts";
+
+/** How many keys a query sees, itself included; undefined for all of its row up to itself. */
+export type Window = number | undefined;
+
+/** Who sees whom. Pairs [first, end) of flat token indices: pair i is at 2i and 2i + 1. */
+export interface AttentionRanges {
+  readonly window: Window;
+  /** [tokens, 2]: the keys that a query sees. */
+  readonly keyRange: Uint32Array;
+  /** [tokens, 2]: the queries that see a key; the mirror of keyRange. */
+  readonly queryRange: Uint32Array;
+}
+
+/**
+ * The engine's inputs of one micro-batch: rows laid end to end, without padding. Arrays are as long as the capacity;
+ * what lies beyond `tokens` or `targets` is of an earlier micro-batch and means nothing.
+ */
+export interface MicroBatchInputs {
+  tokens: number;
+  targets: number;
+  /** [tokens] */
+  readonly ids: Uint32Array;
+  /** [tokens]: counted from 0 in each row. */
+  readonly positions: Uint32Array;
+  /** [tokens]: which row of the optimizer step, counted over its micro-batches. */
+  readonly rowInStep: Uint32Array;
+  /** One for each distinct window, in the order asked for. */
+  readonly ranges: readonly AttentionRanges[];
+  /** [targets]: the token whose hidden state predicts the target. */
+  readonly targetRow: Uint32Array;
+  /** [targets]: the token to predict. */
+  readonly targetId: Uint32Array;
+  /** [tokens]: which target a token predicts, or −1: the inverse of targetRow. */
+  readonly targetOfToken: Int32Array;
+}
+
+export interface Capacity {
+  readonly tokens: number;
+  readonly targets: number;
+}
+
+/** The distinct windows of a model's layers, in order of first appearance. */
+export function distinctWindows(perLayer: readonly Window[]): Window[] {
+  return [...new Set(perLayer)];
+}
+
+export function allocateInputs(capacity: Capacity, windows: readonly Window[]): MicroBatchInputs {
+  const { tokens, targets } = capacity;
+  return {
+    tokens: 0,
+    targets: 0,
+    ids: new Uint32Array(tokens),
+    positions: new Uint32Array(tokens),
+    rowInStep: new Uint32Array(tokens),
+    ranges: windows.map((window) => ({
+      window,
+      keyRange: new Uint32Array(2 * tokens),
+      queryRange: new Uint32Array(2 * tokens),
+    })),
+    targetRow: new Uint32Array(targets),
+    targetId: new Uint32Array(targets),
+    targetOfToken: new Int32Array(tokens),
+  };
+}
+
+/** Writes a micro-batch into `into`; `firstRow` is how many rows of the optimizer step came before it. */
+export function layOut(
+  rows: readonly TokenisedRow[],
+  into: MicroBatchInputs,
+  firstRow = 0,
+): MicroBatchInputs {
+  let token = 0;
+  let target = 0;
+  for (let row = 0; row < rows.length; row++) {
+    const { ids } = rows[row]!;
+    const start = token;
+    const end = start + ids.length;
+    if (end > into.ids.length || target + ids.length - 1 > into.targetId.length) {
+      const found = `A micro-batch holds more than the ${into.ids.length} tokens or ${into.targetId.length} targets`;
+      throw new DataError("capacity", `${found} that the run was planned for.`);
+    }
+    into.ids.set(ids, start);
+    for (let position = 0; position < ids.length; position++, token++) {
+      into.positions[token] = position;
+      into.rowInStep[token] = firstRow + row;
+      const isLast = position === ids.length - 1;
+      into.targetOfToken[token] = isLast ? -1 : target;
+      if (isLast) continue;
+      into.targetRow[target] = token;
+      into.targetId[target] = ids[position + 1]!;
+      target++;
+    }
+    for (const ranges of into.ranges) writeRanges(ranges, start, end);
+  }
+  into.tokens = token;
+  into.targets = target;
+  return into;
+}
+
+/** Query i sees key j where i − window < j ≤ i, in the same row. */
+function writeRanges({ window, keyRange, queryRange }: AttentionRanges, start: number, end: number): void {
+  const reach = window ?? end - start;
+  for (let token = start; token < end; token++) {
+    keyRange[2 * token] = Math.max(start, token - reach + 1);
+    keyRange[2 * token + 1] = token + 1;
+    queryRange[2 * token] = token;
+    queryRange[2 * token + 1] = Math.min(end, token + reach);
+  }
+}
+
+/** Shuffled epochs differ; beyond this many visits of a row the bound is taken instead of the exact figure. */
+const EXACT_ROW_VISITS = 2_000_000;
+
+/**
+ * The most tokens and targets that a micro-batch of this run holds: exact where the run is short enough to walk,
+ * otherwise the sum over the longest rows that a micro-batch can hold.
+ */
+export function capacity(rows: readonly TokenisedRow[], plan: StepPlan): Capacity {
+  const perEpoch = stepsPerEpoch(rows.length, plan);
+  const steps = totalSteps(rows.length, plan);
+  // In file order every epoch is the same.
+  const toWalk = plan.shuffle ? steps : Math.min(steps, perEpoch);
+  if ((toWalk / perEpoch) * rows.length > EXACT_ROW_VISITS) return longestRows(rows, plan);
+  let tokens = 0;
+  let targets = 0;
+  for (const { step, microBatches } of optimizerSteps(rows, plan)) {
+    if (step > toWalk) break;
+    for (const batch of microBatches) {
+      const batchTokens = batch.reduce((sum, row) => sum + row.ids.length, 0);
+      tokens = Math.max(tokens, batchTokens);
+      // Every token but each row's first is a target.
+      targets = Math.max(targets, batchTokens - batch.length);
+    }
+  }
+  return { tokens, targets };
+}
+
+function longestRows(rows: readonly TokenisedRow[], plan: StepPlan): Capacity {
+  const lengths = Uint32Array.from(rows, (row) => row.ids.length).sort();
+  const longest = lengths.subarray(Math.max(0, lengths.length - plan.per_device_train_batch_size));
+  const tokens = longest.reduce((sum, length) => sum + length, 0);
+  return { tokens, targets: tokens - longest.length };
+}

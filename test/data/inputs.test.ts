@@ -1,0 +1,172 @@
+import { describe, expect, it } from "vitest";
+import { permutation } from "../../src/base/random.ts";
+import { allocateInputs, capacity, distinctWindows, layOut } from "../../src/data/inputs.ts";
+import { optimizerSteps, type StepPlan } from "../../src/data/steps.ts";
+import type { TokenisedRow } from "../../src/data/tokenize.ts";
+
+const row = (...ids: number[]): TokenisedRow => ({ ids: Uint32Array.from(ids), line: 1 });
+const pairs = (ranges: Uint32Array, tokens: number) =>
+  Array.from({ length: tokens }, (_, i) => [...ranges.subarray(2 * i, 2 * i + 2)]);
+
+describe("a micro-batch", () => {
+  const inputs = layOut(
+    [row(10, 11, 12, 13), row(20, 21)],
+    allocateInputs({ tokens: 8, targets: 6 }, [undefined, 2]),
+    5,
+  );
+
+  it("lays rows end to end, positions from 0 in each", () => {
+    expect(inputs.tokens).toBe(6);
+    expect([...inputs.ids.subarray(0, 6)]).toEqual([10, 11, 12, 13, 20, 21]);
+    expect([...inputs.positions.subarray(0, 6)]).toEqual([0, 1, 2, 3, 0, 1]);
+    expect([...inputs.rowInStep.subarray(0, 6)]).toEqual([5, 5, 5, 5, 6, 6]);
+  });
+
+  it("predicts every token but each row's first", () => {
+    expect(inputs.targets).toBe(4);
+    expect([...inputs.targetRow.subarray(0, 4)]).toEqual([0, 1, 2, 4]);
+    expect([...inputs.targetId.subarray(0, 4)]).toEqual([11, 12, 13, 21]);
+    expect([...inputs.targetOfToken.subarray(0, 6)]).toEqual([0, 1, 2, -1, 3, -1]);
+  });
+
+  it("sees the row's keys up to the query, or as many as the window holds", () => {
+    const [full, windowed] = inputs.ranges;
+    expect(pairs(full!.keyRange, 6)).toEqual([
+      [0, 1],
+      [0, 2],
+      [0, 3],
+      [0, 4],
+      [4, 5],
+      [4, 6],
+    ]);
+    expect(pairs(full!.queryRange, 6)).toEqual([
+      [0, 4],
+      [1, 4],
+      [2, 4],
+      [3, 4],
+      [4, 6],
+      [5, 6],
+    ]);
+    expect(pairs(windowed!.keyRange, 6)).toEqual([
+      [0, 1],
+      [0, 2],
+      [1, 3],
+      [2, 4],
+      [4, 5],
+      [4, 6],
+    ]);
+    expect(pairs(windowed!.queryRange, 6)).toEqual([
+      [0, 2],
+      [1, 3],
+      [2, 4],
+      [3, 4],
+      [4, 6],
+      [5, 6],
+    ]);
+  });
+
+  it("mirrors keys and queries for any window, as Transformers' mask says", () => {
+    const lengths = [1, 7, 4, 12];
+    const rows = lengths.map((length) => row(...new Array<number>(length).fill(1)));
+    const windows = [undefined, 1, 3, 7, 100];
+    const { ranges, positions, rowInStep, tokens } = layOut(
+      rows,
+      allocateInputs({ tokens: 24, targets: 24 }, windows),
+    );
+    for (const { window, keyRange, queryRange } of ranges) {
+      for (let query = 0; query < tokens; query++) {
+        for (let key = 0; key < tokens; key++) {
+          const [i, j] = [positions[query]!, positions[key]!];
+          const sees =
+            rowInStep[query] === rowInStep[key] && j <= i && (window === undefined || j > i - window);
+          expect(keyRange[2 * query]! <= key && key < keyRange[2 * query + 1]!).toBe(sees);
+          expect(queryRange[2 * key]! <= query && query < queryRange[2 * key + 1]!).toBe(sees);
+        }
+      }
+    }
+  });
+
+  it("writes into what is there, whatever stood in it", () => {
+    const into = allocateInputs({ tokens: 6, targets: 4 }, [3]);
+    const fresh = allocateInputs({ tokens: 6, targets: 4 }, [3]);
+    for (const array of [
+      into.ids,
+      into.positions,
+      into.rowInStep,
+      into.targetRow,
+      into.targetId,
+      into.targetOfToken,
+    ]) {
+      array.fill(77);
+    }
+    const reused = layOut([row(1, 2, 3)], layOut([row(9, 9, 9, 9), row(8, 8)], into));
+    expect(reused).toBe(into);
+    layOut([row(1, 2, 3)], fresh);
+    expect([reused.tokens, reused.targets]).toEqual([3, 2]);
+    for (const key of ["ids", "positions", "rowInStep", "targetOfToken"] as const) {
+      expect(reused[key].subarray(0, 3)).toEqual(fresh[key].subarray(0, 3));
+    }
+    expect(reused.targetRow.subarray(0, 2)).toEqual(fresh.targetRow.subarray(0, 2));
+  });
+
+  it("that does not fit is refused", () => {
+    expect(() => layOut([row(1, 2, 3)], allocateInputs({ tokens: 2, targets: 9 }, []))).toThrow(/2 tokens/);
+    expect(() => layOut([row(1, 2, 3)], allocateInputs({ tokens: 9, targets: 1 }, []))).toThrow(/1 targets/);
+  });
+
+  it("needs each window once", () => {
+    expect(distinctWindows([undefined, 4, undefined, 4, 6])).toEqual([undefined, 4, 6]);
+  });
+});
+
+describe("capacity", () => {
+  const rows = [...permutation(60, 9, 9)].map((length) => row(...new Array<number>(length + 2).fill(1)));
+  const plan: StepPlan = {
+    max_steps: -1,
+    num_train_epochs: 3,
+    per_device_train_batch_size: 4,
+    gradient_accumulation_steps: 2,
+    shuffle: true,
+    seed: 4,
+  };
+  const largest = (of: readonly TokenisedRow[], how: StepPlan) => {
+    const inputs = allocateInputs({ tokens: 3000, targets: 3000 }, []);
+    const batches = [...optimizerSteps(of, how)].flatMap((step) => step.microBatches);
+    const sizes = batches.map((batch) => ({ ...layOut(batch, inputs) }));
+    return {
+      tokens: Math.max(...sizes.map((size) => size.tokens)),
+      targets: Math.max(...sizes.map((size) => size.targets)),
+    };
+  };
+
+  it.each([
+    ["shuffled epochs", plan],
+    ["file order", { ...plan, shuffle: false }],
+    ["part of an epoch", { ...plan, shuffle: false, max_steps: 2 }],
+    ["a batch of all rows", { ...plan, per_device_train_batch_size: 100 }],
+    ["one row at a time", { ...plan, per_device_train_batch_size: 1 }],
+  ])("is what the largest micro-batch holds: %s", (_, how) => {
+    expect(capacity(rows, how)).toEqual(largest(rows, how));
+  });
+
+  it("counts tokens and targets by themselves", () => {
+    // Four short rows hold the most tokens, two long ones the most targets.
+    const mixed = [
+      row(1, 1, 1),
+      row(1, 1, 1),
+      row(1, 1, 1),
+      row(1, 1, 1),
+      row(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+    ];
+    const how = { ...plan, shuffle: false, num_train_epochs: 1 };
+    expect(capacity(mixed, how)).toEqual({ tokens: 12, targets: 10 });
+  });
+
+  it("is bounded by the longest rows where a run is too long to walk", () => {
+    const sorted = rows.map((entry) => entry.ids.length).sort((a, b) => b - a);
+    const bound = sorted.slice(0, 4).reduce((sum, length) => sum + length, 0);
+    expect(capacity(rows, { ...plan, max_steps: 1_000_000 })).toEqual({ tokens: bound, targets: bound - 4 });
+    const inOrder = { ...plan, shuffle: false, max_steps: 1_000_000 };
+    expect(capacity(rows, inOrder)).toEqual(largest(rows, { ...inOrder, max_steps: 20 }));
+  });
+});
