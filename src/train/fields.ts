@@ -1,0 +1,162 @@
+/**
+ * Every key of the run file's `train` part: what it means, what it may be, and its default. The checks, the
+ * table in docs/run-file.md and the page's form all come from here. Names and defaults are those of
+ * Transformers' TrainingArguments, but for learning_rate and max_length.
+ */
+export type TrainField = { description: string } & (
+  | { kind: "integer"; default: number; min: number; max?: number }
+  | { kind: "number"; default: number; min: number; max?: number; below?: number }
+  | { kind: "optional"; default: null; min: number; max?: number; above?: number }
+  | { kind: "boolean"; default: boolean }
+  | { kind: "choice"; default: string; choices: readonly string[] }
+);
+
+export const SCHEDULES = ["constant", "linear", "cosine", "constant_with_warmup"] as const;
+export type Schedule = (typeof SCHEDULES)[number];
+
+export interface TrainConfig {
+  max_steps: number;
+  num_train_epochs: number;
+  per_device_train_batch_size: number;
+  gradient_accumulation_steps: number;
+  learning_rate: number;
+  lr_scheduler_type: Schedule;
+  warmup_steps: number;
+  warmup_ratio: number | null;
+  weight_decay: number;
+  adam_beta1: number;
+  adam_beta2: number;
+  adam_epsilon: number;
+  max_grad_norm: number;
+  seed: number;
+  shuffle: boolean;
+  max_length: number;
+  packing: boolean;
+  eval_steps: number | null;
+  gradient_checkpointing: boolean;
+}
+
+export const TRAIN_FIELDS = {
+  max_steps: {
+    kind: "integer",
+    default: -1,
+    min: -1,
+    description: "Optimizer steps. Above 0 it wins over num_train_epochs.",
+  },
+  num_train_epochs: {
+    kind: "number",
+    default: 3,
+    min: 0,
+    description: "Passes over the rows; a fraction is rounded up to whole steps.",
+  },
+  per_device_train_batch_size: {
+    kind: "integer",
+    default: 8,
+    min: 1,
+    description: "Rows per micro-batch.",
+  },
+  gradient_accumulation_steps: {
+    kind: "integer",
+    default: 1,
+    min: 1,
+    description: "Micro-batches per optimizer step.",
+  },
+  learning_rate: {
+    kind: "number",
+    default: 2e-4,
+    min: 0,
+    description:
+      "The highest learning rate of the schedule. (TrainingArguments: 5e-5, which is low for LoRA.)",
+  },
+  lr_scheduler_type: {
+    kind: "choice",
+    default: "linear",
+    choices: SCHEDULES,
+    description: "How the learning rate goes after the warm-up. `constant` has none.",
+  },
+  warmup_steps: {
+    kind: "number",
+    default: 0,
+    min: 0,
+    description:
+      "Steps in which the learning rate rises from 0; below 1 it is a share of all steps, rounded up.",
+  },
+  warmup_ratio: {
+    kind: "optional",
+    default: null,
+    min: 0,
+    max: 1,
+    description: "The same as a share of all steps, rounded up, where warmup_steps is 0.",
+  },
+  weight_decay: {
+    kind: "number",
+    default: 0,
+    min: 0,
+    description: "AdamW's decoupled weight decay; biases and norms are exempt.",
+  },
+  adam_beta1: {
+    kind: "number",
+    default: 0.9,
+    min: 0,
+    below: 1,
+    description: "How slowly AdamW's mean of the gradient changes.",
+  },
+  adam_beta2: {
+    kind: "number",
+    default: 0.999,
+    min: 0,
+    below: 1,
+    description: "How slowly AdamW's mean of the squared gradient changes.",
+  },
+  adam_epsilon: {
+    kind: "number",
+    default: 1e-8,
+    min: 0,
+    description: "Added to AdamW's denominator.",
+  },
+  max_grad_norm: {
+    kind: "number",
+    default: 1,
+    min: 0,
+    description: "The gradient is scaled down to this norm where it is larger; 0 switches that off.",
+  },
+  seed: {
+    kind: "integer",
+    default: 42,
+    min: 0,
+    max: 2 ** 32 - 1,
+    description: "Decides initial values, the order of the rows and dropout.",
+  },
+  shuffle: {
+    kind: "boolean",
+    default: true,
+    description: "Take the rows in a new random order each epoch; otherwise in the order of the file.",
+  },
+  max_length: {
+    kind: "integer",
+    default: 1024,
+    min: 2,
+    description:
+      "Longest row in tokens; longer ones are cut. (No key of TrainingArguments; TRL's name and default.)",
+  },
+  packing: {
+    kind: "boolean",
+    default: false,
+    description: "Fill each row of a batch with several short rows, kept apart from each other.",
+  },
+  eval_steps: {
+    kind: "optional",
+    default: null,
+    min: 0,
+    above: 0,
+    description: "Evaluate every so many steps; below 1 it is a share of all steps. Absent: never.",
+  },
+  gradient_checkpointing: {
+    kind: "boolean",
+    default: false,
+    description:
+      "Compute activations again in the backward pass instead of keeping them: slower, less memory.",
+  },
+} as const satisfies Record<keyof TrainConfig, TrainField>;
+
+export const TRAIN_KEYS = Object.keys(TRAIN_FIELDS) as (keyof TrainConfig)[];

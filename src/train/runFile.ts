@@ -1,0 +1,150 @@
+import * as v from "valibot";
+import { ConfigError } from "../base/errors.ts";
+import type { JsonObject } from "../base/json.ts";
+import { show } from "../base/json.ts";
+import { checkValue, type LoraConfig, objectAt, parseLoraConfig, unknownKey } from "../lora/config.ts";
+import { isLoraKey, LORA_FIELDS, LORA_KEYS, type LoraField, type LoraKey } from "../lora/fields.ts";
+import { TRAIN_FIELDS, TRAIN_KEYS, type TrainConfig, type TrainField } from "./fields.ts";
+
+/** A run file with every value decided. */
+export interface RunConfig {
+  lora: LoraConfig;
+  train: TrainConfig;
+  /** The keys of `lora` that the file states: only these are compared with an adapter to start from. */
+  stated: LoraKey[];
+}
+
+const SECTIONS = ["lora", "train"];
+
+/** Checks a run file, `{"lora": {…}, "train": {…}}`, and fills in the defaults. Throws ConfigError. */
+export function parseRunFile(json: unknown, fileName: string): RunConfig {
+  const file = objectAt(json, fileName);
+  for (const key of Object.keys(file)) {
+    if (SECTIONS.includes(key)) continue;
+    throw misplacedKey(fileName, key, "") ?? unknownKey(fileName, key, SECTIONS);
+  }
+  const loraGiven = objectAt(file.lora ?? {}, `${fileName}: lora`);
+  for (const key of Object.keys(loraGiven)) {
+    if (!isLoraKey(key) && isTrainKey(key)) throw misplacedKey(fileName, key, "lora");
+  }
+  const { config: lora, stated } = parseLoraConfig(loraGiven, `${fileName}: lora`);
+  const train = parseTrain(objectAt(file.train ?? {}, `${fileName}: train`), fileName);
+  return { lora, train, stated };
+}
+
+/** The run as a run file that states everything, for the export beside the adapter. */
+export function runFileOf(run: RunConfig): JsonObject {
+  const { described, ...lora } = run.lora;
+  return { lora: { ...lora, ...described } as JsonObject, train: { ...run.train } };
+}
+
+function parseTrain(given: JsonObject, fileName: string): TrainConfig {
+  const path = `${fileName}: train`;
+  for (const key of Object.keys(given)) {
+    if (!isTrainKey(key)) throw misplacedKey(fileName, key, "train") ?? unknownKey(path, key, TRAIN_KEYS);
+  }
+  const values = TRAIN_KEYS.map((key) => {
+    const field: TrainField = TRAIN_FIELDS[key];
+    // TrainingArguments writes null where gradient_checkpointing was left alone.
+    const absent = !Object.hasOwn(given, key) || (key === "gradient_checkpointing" && given[key] === null);
+    if (absent) return [key, field.default];
+    return [key, checkValue(schemaOf(field), given[key], `${path}.${key}`, expectedOf(field))];
+  });
+  const train = Object.fromEntries(values) as TrainConfig;
+  checkTogether(train, path);
+  return train;
+}
+
+function checkTogether(train: TrainConfig, path: string): void {
+  if (train.max_steps <= 0 && train.num_train_epochs === 0) {
+    throw new ConfigError(
+      "nothing-to-train",
+      `${path}: max_steps is ${train.max_steps} and num_train_epochs 0, so there is no step to train.`,
+      "Set one of them above 0.",
+    );
+  }
+  if (train.eval_steps !== null && train.eval_steps > 1 && !Number.isInteger(train.eval_steps)) {
+    throw new ConfigError(
+      "bad-value",
+      `${path}.eval_steps is ${train.eval_steps}, expected a whole number of steps or a share below 1.`,
+    );
+  }
+}
+
+/** A key that is known, but belongs elsewhere. */
+function misplacedKey(fileName: string, key: string, found: string): ConfigError | undefined {
+  const section = isLoraKey(key) ? "lora" : isTrainKey(key) ? "train" : undefined;
+  if (section === undefined || section === found) return undefined;
+  const where = found ? `${fileName}: ${found}` : fileName;
+  return new ConfigError("unknown-key", `${where}: unknown key ${show(key)}.`, `It belongs in "${section}".`);
+}
+
+function isTrainKey(key: string): key is keyof TrainConfig {
+  return Object.hasOwn(TRAIN_FIELDS, key);
+}
+
+export function schemaOf(field: TrainField): v.GenericSchema {
+  switch (field.kind) {
+    case "integer":
+      return v.pipe(v.number(), v.safeInteger(), v.minValue(field.min), v.maxValue(field.max ?? Infinity));
+    case "number":
+      return v.pipe(
+        v.number(),
+        v.finite(),
+        v.minValue(field.min),
+        v.maxValue(field.max ?? Infinity),
+        v.ltValue(field.below ?? Infinity),
+      );
+    case "optional":
+      return v.nullable(
+        v.pipe(
+          v.number(),
+          v.finite(),
+          v.minValue(field.min),
+          v.maxValue(field.max ?? Infinity),
+          v.gtValue(field.above ?? -Infinity),
+        ),
+      );
+    case "boolean":
+      return v.boolean();
+    case "choice":
+      return v.picklist(field.choices);
+    default:
+      return field satisfies never;
+  }
+}
+
+/** What a field takes, in words: for errors and for the table. */
+export function expectedOf(field: TrainField): string {
+  switch (field.kind) {
+    case "integer":
+      return `an integer ${field.max === undefined ? `of at least ${field.min}` : `from ${field.min} to ${field.max}`}`;
+    case "number":
+      return `a number ${field.below === undefined ? `of at least ${field.min}` : `from ${field.min} to below ${field.below}`}`;
+    case "optional":
+      return `${field.above === undefined ? `a number from ${field.min} to ${field.max}` : `a number above ${field.above}`} or null`;
+    case "boolean":
+      return "true or false";
+    case "choice":
+      return `one of ${field.choices.join(", ")}`;
+    default:
+      return field satisfies never;
+  }
+}
+
+/** The tables of docs/run-file.md; a test holds the page to them. */
+export function runFileTables(): { lora: string; train: string } {
+  const row = (cells: readonly string[]) =>
+    `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+  const head = [row(["key", "takes", "default", "meaning"]), "|---|---|---|---|"];
+  const loraRows = LORA_KEYS.map((key) => {
+    const field: LoraField = LORA_FIELDS[key];
+    const takes = field.role === "absent" ? `its default only: ${field.reason}` : field.expected;
+    return row([`\`${key}\``, takes.replace(/,$/, ""), `\`${show(field.default)}\``, field.description]);
+  });
+  const trainRows = TRAIN_KEYS.map((key) => {
+    const field: TrainField = TRAIN_FIELDS[key];
+    return row([`\`${key}\``, expectedOf(field), `\`${show(field.default)}\``, field.description]);
+  });
+  return { lora: [...head, ...loraRows].join("\n"), train: [...head, ...trainRows].join("\n") };
+}

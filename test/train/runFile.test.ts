@@ -1,0 +1,114 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { parseRunFile, runFileOf, runFileTables } from "../../src/train/runFile.ts";
+
+const parse = (json: unknown) => parseRunFile(json, "run.json");
+
+describe("a run file", () => {
+  it("may be empty: the defaults are LoraConfig's and TrainingArguments', but for two", () => {
+    const { lora, train, stated } = parse({});
+    expect(lora).toMatchObject({
+      r: 8,
+      lora_alpha: 8,
+      lora_dropout: 0,
+      target_modules: null,
+      rank_pattern: {},
+    });
+    expect(train).toEqual({
+      max_steps: -1,
+      num_train_epochs: 3,
+      per_device_train_batch_size: 8,
+      gradient_accumulation_steps: 1,
+      learning_rate: 2e-4,
+      lr_scheduler_type: "linear",
+      warmup_steps: 0,
+      warmup_ratio: null,
+      weight_decay: 0,
+      adam_beta1: 0.9,
+      adam_beta2: 0.999,
+      adam_epsilon: 1e-8,
+      max_grad_norm: 1,
+      seed: 42,
+      shuffle: true,
+      max_length: 1024,
+      packing: false,
+      eval_steps: null,
+      gradient_checkpointing: false,
+    });
+    expect(stated).toEqual([]);
+  });
+
+  it("keeps what it states and says which keys of lora those are", () => {
+    const run = parse({
+      lora: { r: 4, task_type: "CAUSAL_LM", use_dora: false },
+      train: { max_steps: 5, gradient_checkpointing: null, warmup_ratio: 0.1 },
+    });
+    expect(run.lora.r).toBe(4);
+    expect(run.train).toMatchObject({ max_steps: 5, gradient_checkpointing: false, warmup_ratio: 0.1 });
+    expect(run.stated).toEqual(["r", "task_type", "use_dora"]);
+  });
+
+  it("survives being written out and read again", () => {
+    const run = parse({
+      lora: { r: 4, target_modules: ["q_proj"], task_type: "CAUSAL_LM" },
+      train: { seed: 3 },
+    });
+    const again = parse(JSON.parse(JSON.stringify(runFileOf(run))));
+    expect(again.lora).toEqual(run.lora);
+    expect(again.train).toEqual(run.train);
+  });
+
+  it.each([
+    [{ trian: {} }, 'run.json: unknown key "trian". The nearest known key is "train".'],
+    [
+      { train: { learning_rat: 1 } },
+      'run.json: train: unknown key "learning_rat". The nearest known key is "learning_rate".',
+    ],
+    [
+      { lora: { rnak_pattern: {} } },
+      'run.json: lora: unknown key "rnak_pattern". The nearest known key is "rank_pattern".',
+    ],
+    [{ lora: { learning_rate: 1 } }, 'run.json: lora: unknown key "learning_rate". It belongs in "train".'],
+    [{ train: { lora_alpha: 1 } }, 'run.json: train: unknown key "lora_alpha". It belongs in "lora".'],
+    [{ seed: 1 }, 'run.json: unknown key "seed". It belongs in "train".'],
+    [
+      { train: { learning_rate: "2e-4" } },
+      'run.json: train.learning_rate is "2e-4", expected a number of at least 0.',
+    ],
+    [
+      { train: { learning_rate: null } },
+      "run.json: train.learning_rate is null, expected a number of at least 0.",
+    ],
+    [{ train: { max_steps: 1.5 } }, "run.json: train.max_steps is 1.5, expected an integer of at least -1."],
+    [{ train: { adam_beta2: 1 } }, "run.json: train.adam_beta2 is 1, expected a number from 0 to below 1."],
+    [
+      { train: { per_device_train_batch_size: 0 } },
+      "train.per_device_train_batch_size is 0, expected an integer of at least 1.",
+    ],
+    [
+      { train: { lr_scheduler_type: "polynomial" } },
+      "expected one of constant, linear, cosine, constant_with_warmup.",
+    ],
+    [{ train: { shuffle: 1 } }, "run.json: train.shuffle is 1, expected true or false."],
+    [{ train: { eval_steps: 0 } }, "run.json: train.eval_steps is 0, expected a number above 0 or null."],
+    [{ train: { eval_steps: 2.5 } }, "expected a whole number of steps or a share below 1"],
+    [
+      { train: { warmup_ratio: 2 } },
+      "run.json: train.warmup_ratio is 2, expected a number from 0 to 1 or null.",
+    ],
+    [{ train: { num_train_epochs: 0 } }, "there is no step to train"],
+    [{ train: [] }, "run.json: train is [], expected an object."],
+    [[], "run.json is [], expected an object."],
+    ["text", 'run.json is "text", expected an object.'],
+    [JSON.parse('{"train": {"__proto__": 1}}'), 'unknown key "__proto__"'],
+  ])("is refused: %j", (json, message) => {
+    expect(() => parse(json)).toThrow(message);
+  });
+
+  it("is described by docs/run-file.md as it is checked", () => {
+    const page = readFileSync(new URL("../../docs/run-file.md", import.meta.url), "utf8");
+    const { lora, train } = runFileTables();
+    expect(page).toContain(lora);
+    expect(page).toContain(train);
+  });
+});
