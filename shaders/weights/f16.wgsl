@@ -7,8 +7,8 @@
 // A subnormal is its fraction times 2⁻²⁴, a product of two ordinary numbers.
 fn decode(half: vec4u) -> vec4f {
   let exponent = half & vec4u(0x7c00u);
-  let bias = select(vec4u(0x38000000u), vec4u(0x70000000u), exponent == vec4u(0x7c00u));
-  let ordinary = ((half & vec4u(0x7fffu)) << vec4u(13u)) + bias;
+  let correction = select(vec4u(0x38000000u), vec4u(0x70000000u), exponent == vec4u(0x7c00u));
+  let ordinary = ((half & vec4u(0x7fffu)) << vec4u(13u)) + correction;
   let subnormal = bitcast<vec4u>(vec4f(half & vec4u(0x03ffu)) * 0x1p-24f);
   let magnitude = select(ordinary, subnormal, exponent == vec4u(0u));
   return bitcast<vec4f>(magnitude | ((half & vec4u(0x8000u)) << vec4u(16u)));
