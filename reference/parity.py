@@ -92,7 +92,7 @@ def main() -> None:
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     if names is None:
-        shutil.rmtree(DUMPS, ignore_errors=True)
+        shutil.rmtree(DUMPS / "runs", ignore_errors=True)
         write_data(DUMPS / "data")
         make_bases(DUMPS / "bases")
     for case in CASES if names is None else [find_case(name) for name in names]:
