@@ -9,6 +9,8 @@ export interface DeviceTraits {
   readonly vendor: string;
   readonly maxBinding: number;
   readonly maxBuffer: number;
+  /** A row of the tile table to use for every product, whatever the device: for tests and benches. */
+  readonly tile?: "plain" | "software" | "gpuLarge" | "gpuSmall";
 }
 
 /** What a buffer is for; the memory bar is split along these. */
@@ -39,7 +41,8 @@ export class Gpu {
   constructor(device: GPUDevice, traits?: Partial<DeviceTraits>) {
     this.device = device;
     const info = device.adapterInfo;
-    const described = `${info?.vendor} ${info?.architecture} ${info?.device} ${info?.description}`.toLowerCase();
+    const described =
+      `${info?.vendor} ${info?.architecture} ${info?.device} ${info?.description}`.toLowerCase();
     const software = /swiftshader|llvmpipe|lavapipe|software/.test(described);
     this.traits = {
       deviceClass: software ? "software" : "gpu",
@@ -53,7 +56,8 @@ export class Gpu {
 
   /** A zeroed storage buffer of `size` bytes, which must be whole blocks. */
   create(label: string, size: number, purpose: Purpose, usage = 0): GPUBuffer {
-    if (size % BLOCK_BYTES !== 0) throw new DeviceError("buffer-size", `${label}: ${size} bytes are not whole blocks.`);
+    if (size % BLOCK_BYTES !== 0)
+      throw new DeviceError("buffer-size", `${label}: ${size} bytes are not whole blocks.`);
     if (size > this.traits.maxBuffer) {
       throw new DeviceError(
         "buffer-too-large",
@@ -89,7 +93,10 @@ export class Gpu {
   /** Reads a range back; for results and tests, never inside a step. */
   async read(range: BufferRange): Promise<ArrayBuffer> {
     const size = Math.ceil(range.size / 4) * 4;
-    const staging = this.device.createBuffer({ size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
+    const staging = this.device.createBuffer({
+      size,
+      usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
+    });
     const encoder = this.device.createCommandEncoder();
     encoder.copyBufferToBuffer(range.buffer, range.offset, staging, 0, size);
     this.device.queue.submit([encoder.finish()]);

@@ -63,7 +63,8 @@ export class Kernels {
   private async build(key: string, spec: KernelSpec): Promise<Kernel> {
     const { module, shader } = this.shader(spec);
     const bindings = shader.entries.get(spec.entry);
-    if (!bindings) throw new GraftError("kernel-missing", `${spec.file}.wgsl has no entry point "${spec.entry}".`);
+    if (!bindings)
+      throw new GraftError("kernel-missing", `${spec.file}.wgsl has no entry point "${spec.entry}".`);
     const layout = this.gpu.device.createBindGroupLayout({
       label: key,
       entries: bindings.map(({ index, kind }) => ({
@@ -92,7 +93,10 @@ export class Kernels {
           return text;
         })
         .join("\n");
-      entry = { module: this.gpu.device.createShaderModule({ label: key, code: source }), shader: readShader(source) };
+      entry = {
+        module: this.gpu.device.createShaderModule({ label: key, code: source }),
+        shader: readShader(source),
+      };
       this.shaders.set(key, entry);
     }
     return entry;

@@ -31,7 +31,8 @@ export function withoutComments(text: string): string {
 
 function readBindings(text: string): Map<string, Binding> {
   const found = new Map<string, Binding>();
-  const declaration = /@group\(0\)\s*@binding\((\d+)\)\s*var<\s*(uniform|storage)\s*(?:,\s*(read_write|read))?\s*>\s*(\w+)/g;
+  const declaration =
+    /@group\(0\)\s*@binding\((\d+)\)\s*var<\s*(uniform|storage)\s*(?:,\s*(read_write|read))?\s*>\s*(\w+)/g;
   for (const [, index, space, access, name] of text.matchAll(declaration)) {
     const kind = space === "uniform" ? "uniform" : access === "read_write" ? "write" : "read";
     found.set(name!, { name: name!, index: Number(index), kind });
@@ -95,7 +96,10 @@ export function readShader(source: string): ShaderInterface {
         if (binding) used.set(word, binding);
       }
     }
-    entries.set(name, [...used.values()].sort((a, b) => a.index - b.index));
+    entries.set(
+      name,
+      [...used.values()].sort((a, b) => a.index - b.index),
+    );
   }
   return { params: readParams(text), entries };
 }

@@ -28,7 +28,9 @@ export class ArenaLayout {
 
   /** Places tensors that one kernel reaches through one binding: they share a chunk. */
   placeTogether(tensors: readonly Omit<ArenaTensor, "place">[]): ArenaTensor[] {
-    const sizes = tensors.map(({ shape }) => blockBytes(4 * shape.reduce((product, size) => product * size, 1)));
+    const sizes = tensors.map(({ shape }) =>
+      blockBytes(4 * shape.reduce((product, size) => product * size, 1)),
+    );
     const total = sizes.reduce((sum, size) => sum + size, 0);
     if (total > this.maxChunk) {
       throw new GraftError(
@@ -37,7 +39,8 @@ export class ArenaLayout {
         "Use a lower rank, or leave the module out of modules_to_save.",
       );
     }
-    if (this.chunkBytes.length === 0 || this.chunkBytes.at(-1)! + total > this.maxChunk) this.chunkBytes.push(0);
+    if (this.chunkBytes.length === 0 || this.chunkBytes.at(-1)! + total > this.maxChunk)
+      this.chunkBytes.push(0);
     const chunk = this.chunkBytes.length - 1;
     return tensors.map((tensor, i) => {
       if (this.tensors.has(tensor.name)) throw new GraftError("arena", `${tensor.name} was placed twice.`);
@@ -59,7 +62,8 @@ export class ArenaLayout {
 
   elements(): number {
     let count = 0;
-    for (const { shape } of this.tensors.values()) count += shape.reduce((product, size) => product * size, 1);
+    for (const { shape } of this.tensors.values())
+      count += shape.reduce((product, size) => product * size, 1);
     return count;
   }
 

@@ -49,9 +49,7 @@ export class Graph {
   /** The extent of a dimension, making one for a plain number, so that a kernel reads every row count alike. */
   extentOf(dim: Dim): Extent {
     if (typeof dim !== "number") return dim;
-    return (
-      this.extents.find((extent) => extent.name === `=${dim}`) ?? this.extent(`=${dim}`, dim, () => dim)
-    );
+    return this.extents.find((extent) => extent.name === `=${dim}`) ?? this.extent(`=${dim}`, dim, () => dim);
   }
 
   /** Written by the host before each micro-batch. One that requires a gradient is for looking at an op alone. */
@@ -138,7 +136,8 @@ export class Graph {
 /** The last dimension, which must be a plain number. */
 export function widthOf(value: Value): number {
   const width = value.shape[value.shape.length - 1];
-  if (typeof width !== "number") throw new ShapeError("shape", `${value.name}: its width is not a fixed number.`);
+  if (typeof width !== "number")
+    throw new ShapeError("shape", `${value.name}: its width is not a fixed number.`);
   return width;
 }
 
@@ -146,7 +145,10 @@ export function widthOf(value: Value): number {
 export function rowsOf(value: Value): Dim {
   const [rows] = value.shape;
   if (rows === undefined || value.shape.length !== 2) {
-    throw new ShapeError("shape", `${value.name} has ${value.shape.length} dimensions, expected [rows, width].`);
+    throw new ShapeError(
+      "shape",
+      `${value.name} has ${value.shape.length} dimensions, expected [rows, width].`,
+    );
   }
   return rows;
 }

@@ -4,8 +4,8 @@
  */
 import { GraftError } from "../base/errors.ts";
 import { blockBytes, type DeviceTraits } from "../gpu/device.ts";
-import type { Graph } from "./graph.ts";
 import { copyDispatch } from "./copy.ts";
+import type { Graph } from "./graph.ts";
 import { withoutUnread } from "./prune.ts";
 import {
   bytesPerElement,
@@ -46,7 +46,8 @@ export function makePlan(graph: Graph, traits: DeviceTraits, nodes: readonly Nod
   needed.forEach((node, at) => {
     node.outputs.forEach((output, index) => {
       const source = inPlaceSource(node, index);
-      const dies = source && source.kind === "computed" && lastUse.get(source) === at && occursOnce(node, source);
+      const dies =
+        source && source.kind === "computed" && lastUse.get(source) === at && occursOnce(node, source);
       if (source && !dies) dispatches.push(copyDispatch(graph, source, output));
       const first = source && dies ? origin.get(source)! : output;
       origin.set(output, first);
@@ -61,7 +62,9 @@ export function makePlan(graph: Graph, traits: DeviceTraits, nodes: readonly Nod
   const { bufferOf: bufferOfOrigin, bufferBytes } = assignBuffers(lifetimes);
   const bufferOf = new Map([...origin].map(([value, first]) => [value, bufferOfOrigin.get(first)!]));
   const inputs = graph.values.filter(
-    (value) => value.kind === "input" && dispatches.some((dispatch) => Object.values(dispatch.bindings).includes(value)),
+    (value) =>
+      value.kind === "input" &&
+      dispatches.some((dispatch) => Object.values(dispatch.bindings).includes(value)),
   );
   refuseOversized(graph, [...bufferOf.keys(), ...inputs], traits);
   const sum = (sizes: number[]) => sizes.reduce((total, size) => total + size, 0);
@@ -84,7 +87,8 @@ export function makePlan(graph: Graph, traits: DeviceTraits, nodes: readonly Nod
 export function tablesOf(dispatches: readonly Dispatch[]): Uint32Array[] {
   const tables = new Set<Uint32Array>();
   for (const { bindings } of dispatches) {
-    for (const operand of Object.values(bindings)) if (operand && "table" in operand) tables.add(operand.table);
+    for (const operand of Object.values(bindings))
+      if (operand && "table" in operand) tables.add(operand.table);
   }
   return [...tables];
 }
@@ -122,7 +126,9 @@ function assignBuffers(lifetimes: ReadonlyMap<Value, { start: number; end: numbe
   const bufferBytes: number[] = [];
   const taken: { start: number; end: number }[][] = [];
   const bufferOf = new Map<Value, number>();
-  const bySize = [...lifetimes].sort(([a, x], [b, y]) => y.bytes - x.bytes || x.start - y.start || a.id - b.id);
+  const bySize = [...lifetimes].sort(
+    ([a, x], [b, y]) => y.bytes - x.bytes || x.start - y.start || a.id - b.id,
+  );
   for (const [value, { start, end, bytes }] of bySize) {
     let buffer = -1;
     for (let i = taken.length - 1; i >= 0 && buffer < 0; i--) {

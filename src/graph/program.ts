@@ -3,8 +3,8 @@
  * the list and submits; nothing is created and nothing is awaited.
  */
 import { GraftError } from "../base/errors.ts";
-import { blockBytes, type BufferRange, type Gpu } from "../gpu/device.ts";
-import { type Kernel, kernelKey, type Kernels } from "../gpu/kernels.ts";
+import { type BufferRange, blockBytes, type Gpu } from "../gpu/device.ts";
+import { type Kernel, type Kernels, kernelKey } from "../gpu/kernels.ts";
 import { packParams } from "../gpu/wgsl.ts";
 import { LIVE_BYTES, type Plan, SLOT_BYTES, sizeOf, tablesOf } from "./plan.ts";
 import { type Counts, type Dim, type Dispatch, maxBytes, type Operand, type Value } from "./value.ts";
@@ -25,7 +25,11 @@ export class Program {
   private readonly inputBuffers = new Map<Value, GPUBuffer>();
   private readonly liveBuffer: GPUBuffer;
   private readonly live: Uint32Array<ArrayBuffer>;
-  private readonly steps: readonly { dispatch: Dispatch; pipeline: GPUComputePipeline; bindGroup: GPUBindGroup }[];
+  private readonly steps: readonly {
+    dispatch: Dispatch;
+    pipeline: GPUComputePipeline;
+    bindGroup: GPUBindGroup;
+  }[];
 
   /** Compiles what the plan needs, then allocates it. Nothing is left behind if either fails. */
   static async create(
@@ -96,7 +100,10 @@ export class Program {
     for (const extent of this.plan.extents) {
       const size = extent.live(counts);
       if (size > extent.max) {
-        throw new GraftError("plan-exceeded", `${size} ${extent.name} were given, the plan was made for ${extent.max}.`);
+        throw new GraftError(
+          "plan-exceeded",
+          `${size} ${extent.name} were given, the plan was made for ${extent.max}.`,
+        );
       }
       this.live[extent.index] = size;
     }
@@ -129,7 +136,8 @@ export class Program {
     if (planned !== undefined) return { buffer: this.buffers[planned]!, offset: 0, size: maxBytes(value) };
     const input = this.inputBuffers.get(value);
     if (input) return { buffer: input, offset: 0, size: maxBytes(value) };
-    if (!value.storage) throw new GraftError("no-storage", `${value.name} (${value.kind}) was given no storage.`);
+    if (!value.storage)
+      throw new GraftError("no-storage", `${value.name} (${value.kind}) was given no storage.`);
     return value.storage;
   }
 
@@ -142,7 +150,12 @@ export class Program {
     for (const buffer of this.owned) this.gpu.destroy(buffer);
   }
 
-  private own(label: string, bytes: number, purpose: "activations" | "inputs" | "control", usage = 0): GPUBuffer {
+  private own(
+    label: string,
+    bytes: number,
+    purpose: "activations" | "inputs" | "control",
+    usage = 0,
+  ): GPUBuffer {
     const buffer = this.gpu.create(label, bytes, purpose, usage);
     this.owned.push(buffer);
     return buffer;
@@ -155,7 +168,8 @@ export class Program {
     tables: ReadonlyMap<Uint32Array, GPUBuffer>,
   ): GPUBufferBinding {
     const where = `${dispatch.kernel.file}.${dispatch.kernel.entry}`;
-    if (!(name in dispatch.bindings)) throw new GraftError("binding", `${where}: binding "${name}" was not given.`);
+    if (!(name in dispatch.bindings))
+      throw new GraftError("binding", `${where}: binding "${name}" was not given.`);
     const operand: Operand = dispatch.bindings[name];
     if (!operand) {
       if (written) throw new GraftError("binding", `${where}: "${name}" is written and must be given.`);

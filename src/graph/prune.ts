@@ -32,7 +32,8 @@ export function recomputeBlocks(graph: Graph, forwardCount: number): Node[] {
 
   const remake = (value: Value): Value => {
     const producer = value.producer;
-    if (producer?.block === undefined || crossesBlocks.has(value) || !forwardNodes.has(producer)) return value;
+    if (producer?.block === undefined || crossesBlocks.has(value) || !forwardNodes.has(producer))
+      return value;
     const made = again.get(value);
     if (made) return made;
     const inputs = producer.inputs.map((input) => input && remake(input));

@@ -14,16 +14,29 @@ const LANES = 64;
 export function rmsNorm(graph: Graph, x: Value, gain: Value, eps: number): Value {
   const width = widthOf(x);
   if (widthOf(gain) !== width) {
-    throw new ShapeError("shape", `rmsnorm ${gain.name}: gain is [${gain.shape}], expected [${width}] to match ${x.name}.`);
+    throw new ShapeError(
+      "shape",
+      `rmsnorm ${gain.name}: gain is [${gain.shape}], expected [${width}] to match ${x.name}.`,
+    );
   }
   const rows = rowsOf(x);
-  return graph.record(forward, { graph, eps }, [x, gain], [
-    { name: `${gain.name} · norm`, shape: [rows, width] },
-    { name: `${gain.name} · r`, shape: [rows] },
-  ])[0]!;
+  return graph.record(
+    forward,
+    { graph, eps },
+    [x, gain],
+    [
+      { name: `${gain.name} · norm`, shape: [rows, width] },
+      { name: `${gain.name} · r`, shape: [rows] },
+    ],
+  )[0]!;
 }
 
-function dispatch(node: Node<RmsNorm>, entry: string, bindings: Dispatch["bindings"], soFar?: Value): Dispatch {
+function dispatch(
+  node: Node<RmsNorm>,
+  entry: string,
+  bindings: Dispatch["bindings"],
+  soFar?: Value,
+): Dispatch {
   const x = node.inputs[0]!;
   const width = widthOf(x);
   const rows = node.attributes.graph.extentOf(rowsOf(x));
@@ -53,7 +66,9 @@ const forward: Op<RmsNorm> = {
     }
     context.give(0, (soFar) => {
       const inputs = [x, gain, r, dy, soFar];
-      return graph.record(backwardInput, node.attributes, inputs, [{ name: `d ${x.name}`, shape: x.shape }])[0]!;
+      return graph.record(backwardInput, node.attributes, inputs, [
+        { name: `d ${x.name}`, shape: x.shape },
+      ])[0]!;
     });
   },
 };

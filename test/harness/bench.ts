@@ -98,7 +98,11 @@ export class KernelBench {
 
   async run(operation: OperationRun): Promise<OperationResult> {
     const counts: Counts = { tokens: 1, targets: 1, ...operation.counts };
-    const capacity: Counts = { tokens: counts.tokens + 3, targets: counts.targets + 3, ...operation.capacity };
+    const capacity: Counts = {
+      tokens: counts.tokens + 3,
+      targets: counts.targets + 3,
+      ...operation.capacity,
+    };
     const gpu = new Gpu(this.device, operation.traits);
     const graph = new Graph(capacity.tokens, capacity.targets);
     const layout = new ArenaLayout(gpu.traits.maxBinding);
@@ -173,15 +177,23 @@ export class KernelBench {
     const read = async (value: Value): Promise<Float64Array> => {
       const bytes = await gpu.read({ ...program.rangeOf(value), size: 4 * live(value) });
       const typed =
-        value.dtype === "u32" ? new Uint32Array(bytes) : value.dtype === "i32" ? new Int32Array(bytes) : new Float32Array(bytes);
+        value.dtype === "u32"
+          ? new Uint32Array(bytes)
+          : value.dtype === "i32"
+            ? new Int32Array(bytes)
+            : new Float32Array(bytes);
       return Float64Array.from(typed);
     };
     const results = new Map<string, Float64Array>();
     for (const [name, value] of graph.kept) results.set(name, await read(value));
-    for (const name of Object.keys(operation.states ?? {})) results.set(`state ${name}`, await read(values[name]!));
+    for (const name of Object.keys(operation.states ?? {}))
+      results.set(`state ${name}`, await read(values[name]!));
     for (const [name, start] of before) {
       const after = await arenas.read("gradients", name);
-      results.set(`d ${name}`, Float64Array.from(after, (value, i) => value - start[i]!));
+      results.set(
+        `d ${name}`,
+        Float64Array.from(after, (value, i) => value - start[i]!),
+      );
     }
     program.destroy();
     arenas.destroy();
@@ -213,7 +225,8 @@ export class KernelBench {
     let error = 0;
     let at = -1;
     for (let i = 0; i < expected.length; i++) {
-      if (!Number.isFinite(actual[i]!)) throw new Error(`${where}: [${i}] is ${actual[i]}, expected ${expected[i]}`);
+      if (!Number.isFinite(actual[i]!))
+        throw new Error(`${where}: [${i}] is ${actual[i]}, expected ${expected[i]}`);
       largest = Math.max(largest, Math.abs(expected[i]!));
       const off = Math.abs(actual[i]! - expected[i]!);
       if (off > error) {

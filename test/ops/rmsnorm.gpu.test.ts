@@ -12,7 +12,13 @@ const shapes = [
   [2, 4096, 1e-5],
 ] as const;
 
-async function check(bench: KernelBench, rows: number, width: number, eps: number, branch: boolean): Promise<void> {
+async function check(
+  bench: KernelBench,
+  rows: number,
+  width: number,
+  eps: number,
+  branch: boolean,
+): Promise<void> {
   const x = bench.normal(rows * width);
   const gain = bench.normal(width);
   const dy = bench.normal(rows * width);

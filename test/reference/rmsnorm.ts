@@ -1,5 +1,9 @@
 /** Float64 oracle of shaders/rmsnorm.wgsl. x, dy [rows, width], gain [width]. */
-export function forward(x: Float64Array, gain: Float64Array, eps: number): { y: Float64Array; r: Float64Array } {
+export function forward(
+  x: Float64Array,
+  gain: Float64Array,
+  eps: number,
+): { y: Float64Array; r: Float64Array } {
   const width = gain.length;
   const rows = x.length / width;
   const y = new Float64Array(x.length);

@@ -1,0 +1,43 @@
+/** The tile table: which form of a matrix product suits a device and a shape. Every row is tested. */
+import type { DeviceTraits } from "../gpu/device.ts";
+
+/**
+ * `register`: 8 × 8 results an invocation; `shared`: 4·side × 4·side results a workgroup of side²;
+ * `plain`: 4 × 4 results an invocation, for widths that are no multiple of four.
+ */
+export type Tile =
+  | { readonly form: "register" }
+  | { readonly form: "shared"; readonly side: number }
+  | { readonly form: "plain" };
+
+export const tiles = {
+  plain: { form: "plain" },
+  software: { form: "register" },
+  // Four times the results for each value staged, where there are tiles enough to fill a GPU …
+  gpuLarge: { form: "shared", side: 16 },
+  // … and smaller tiles where there are not.
+  gpuSmall: { form: "shared", side: 8 },
+} as const satisfies Record<string, Tile>;
+
+/** Results per workgroup below which a product of few tiles is spread over smaller ones. */
+const LARGE_TILES = 64;
+
+/** The tile for a product of `down` × `across` results. `aligned`: every width is a multiple of four. */
+export function tileFor(traits: DeviceTraits, down: number, across: number, aligned: boolean): Tile {
+  if (!aligned) return tiles.plain;
+  if (traits.tile) return tiles[traits.tile];
+  if (traits.deviceClass === "software") return tiles.software;
+  return Math.ceil(down / 64) * Math.ceil(across / 64) >= LARGE_TILES ? tiles.gpuLarge : tiles.gpuSmall;
+}
+
+export function tileOverrides(tile: Tile): Record<string, number> {
+  return tile.form === "shared" ? { SIDE: tile.side } : {};
+}
+
+/** Workgroups for `down` × `across` results: eight register tiles each, 64 plain ones, or one shared tile. */
+export function tileGroups(tile: Tile, down: number, across: number): number {
+  if (tile.form === "plain") return Math.ceil((Math.ceil(down / 4) * Math.ceil(across / 4)) / 64);
+  if (tile.form === "register") return Math.ceil((Math.ceil(down / 8) * Math.ceil(across / 8)) / 8);
+  const side = 4 * tile.side;
+  return Math.ceil(down / side) * Math.ceil(across / side);
+}
