@@ -6,6 +6,7 @@ import { dropout } from "../../src/ops/dropout.ts";
 import { embedding } from "../../src/ops/embedding.ts";
 import { headNorm } from "../../src/ops/headnorm.ts";
 import { layerNorm } from "../../src/ops/layernorm.ts";
+import { type LowRank, lowRankPath } from "../../src/ops/lora.ts";
 import { rotary } from "../../src/ops/rotary.ts";
 import { swiglu } from "../../src/ops/swiglu.ts";
 import { stackRows } from "../../src/ops/weight.ts";
@@ -14,6 +15,8 @@ const graph = new Graph(8, 8);
 const value = (name: string, shape: readonly Dim[], dtype: ValueType = "f32"): Value =>
   graph.input(name, shape, dtype);
 const x = value("x", [graph.tokens, 12]);
+
+const elsewhere = module({ rowStart: 4, a: factor("a", [2, 12], 1), b: factor("b", [4, 2], 1) });
 
 describe("shapes that do not fit are refused while tracing, by name", () => {
   it.each<[string, () => unknown, RegExp]>([
@@ -50,6 +53,14 @@ describe("shapes that do not fit are refused while tracing, by name", () => {
     ["embedding, trained", () => embedding(graph, ids(), table(true)), /passes no gradient to its table/],
     ["dropout, rows", () => drop(0.5, value("rows", [graph.targets], "u32")), /rows is not one u32 for each/],
     ["dropout, p", () => drop(1), /dropout is 1, expected at least 0 and below 1/],
+    ["lora, A", () => lora([module({ a: factor("a", [2, 11]) })]), /a: A is \[2,11\].*expected \[r, 12\]/],
+    ["lora, B", () => lora([module({ b: factor("b", [3, 2]) })]), /B \[3,2\], expected .*\[4, r\]/],
+    ["lora, rank", () => lora([module({ b: factor("b", [4, 3]) })]), /B \[4,3\]/],
+    ["lora, chunks", () => lora([module({ b: factor("b", [4, 2], 1) })]), /one chunk of the arena/],
+    ["lora, modules apart", () => lora([module(), elsewhere]), /one chunk of the arena/],
+    ["lora, beyond", () => lora([module({ rowStart: 7 })]), /rows 7 to 11 are not free among the 10/],
+    ["lora, overlap", () => lora([module(), module({ rowStart: 3 })]), /rows 3 to 7 are not free/],
+    ["lora, rows", () => lora([module()], value("y", [graph.targets, 10])), /x and y differ in rows/],
     ["dropout, no number", () => drop(Number.NaN), /dropout is NaN/],
   ])("%s", (_, trace, message) => {
     expect(trace).toThrow(message);
@@ -77,6 +88,18 @@ function ids(): Value {
 
 function table(trained: boolean) {
   return stackRows("table", [graph.parameter("table", [7, 4], { chunk: 0, byteOffset: 0 }, trained)]);
+}
+
+function factor(name: string, shape: readonly number[], chunk = 0): Value {
+  return graph.parameter(name, shape, { chunk, byteOffset: 256 });
+}
+
+function module(change: Partial<LowRank> = {}): LowRank {
+  return { rowStart: 0, rows: 4, a: factor("a", [2, 12]), b: factor("b", [4, 2]), scale: 0, ...change };
+}
+
+function lora(modules: readonly LowRank[], y = value("y", [graph.tokens, 10])): Value {
+  return lowRankPath(graph, x, y, modules, value("scales", [2]));
 }
 
 function drop(p: number, rowInStep = value("rows", [graph.tokens], "u32")): Value {

@@ -1,0 +1,231 @@
+/** The low-rank path of LoRA (Hu et al. 2021, section 4.1), for one or several modules of a projection at once. */
+import { ShapeError } from "../base/errors.ts";
+import { type Graph, rowsOf, widthOf } from "../graph/graph.ts";
+import type { Dispatch, Node, Op, Value } from "../graph/value.ts";
+import { add } from "./add.ts";
+
+/** An adapted module: a range of the rows of W with its two factors. */
+export interface LowRank {
+  /** The first row of W (output feature) that belongs to the module, and how many do. */
+  readonly rowStart: number;
+  readonly rows: number;
+  /** A [r, width] and B [rows, r], trainable, in one chunk of the arena. */
+  readonly a: Value;
+  readonly b: Value;
+  /** Index of lora_alpha / r in `scales`. */
+  readonly scale: number;
+}
+
+interface LoraTables {
+  readonly graph: Graph;
+  readonly modules: readonly LowRank[];
+  readonly scales: Value;
+  /** Sum of all r. */
+  readonly ranks: number;
+  readonly width: number;
+  /** Rows of W. */
+  readonly out: number;
+  readonly columns: Uint32Array;
+  readonly outputs: Uint32Array;
+}
+
+function rankOf({ a, b, rows }: LowRank, width: number): number {
+  const [rank, across] = a.shape as readonly number[];
+  const [height, deep] = b.shape as readonly number[];
+  if (across !== width || height !== rows || rank !== deep) {
+    throw new ShapeError(
+      "shape",
+      `lora ${a.name}: A is [${a.shape}] and B [${b.shape}], expected [r, ${width}] and [${rows}, r].`,
+      "Was the adapter trained on another model?",
+    );
+  }
+  return rank!;
+}
+
+/** Where each row of the operands lies, in floats from the start of the arena's chunk. */
+function tables(
+  graph: Graph,
+  modules: readonly LowRank[],
+  scales: Value,
+  width: number,
+  out: number,
+): LoraTables {
+  const ranks = modules.reduce((sum, module) => sum + rankOf(module, width), 0);
+  const columns = new Uint32Array(ranks * 8);
+  const outputs = new Uint32Array(out * 4);
+  let column = 0;
+  for (const module of modules) {
+    const rank = rankOf(module, width);
+    const [placeA, placeB] = [module.a.place, module.b.place];
+    if (!placeA || placeB?.chunk !== placeA.chunk || modules[0]!.a.place?.chunk !== placeA.chunk) {
+      throw new ShapeError(
+        "arena",
+        `lora ${module.a.name}: the factors of a projection do not lie in one chunk of the arena.`,
+      );
+    }
+    const end = module.rowStart + module.rows;
+    // Each row of W takes the change of one module: the kernels look it up by row.
+    if (end > out || outputs.subarray(module.rowStart * 4, end * 4).some((word) => word !== 0)) {
+      throw new ShapeError(
+        "shape",
+        `lora ${module.a.name}: rows ${module.rowStart} to ${end} are not free among the ${out} of the projection.`,
+      );
+    }
+    const a = placeA.byteOffset / 4;
+    const b = placeB.byteOffset / 4;
+    for (let j = 0; j < rank; j++) {
+      columns.set([a + j * width, b + j, rank, module.rowStart, module.rows, module.scale], (column + j) * 8);
+    }
+    for (let o = 0; o < module.rows; o++) {
+      outputs.set([b + o * rank, column, rank, module.scale], (module.rowStart + o) * 4);
+    }
+    column += rank;
+  }
+  return { graph, modules, scales, ranks, width, out, columns, outputs };
+}
+
+/**
+ * y + s·(x·Aᵀ)·Bᵀ in the rows of each module. x [rows, width], y [rows, out] → [rows, out], in place of y.
+ * `scales` holds lora_alpha / r of every module of the model.
+ */
+export function lowRankPath(
+  graph: Graph,
+  x: Value,
+  y: Value,
+  modules: readonly LowRank[],
+  scales: Value,
+): Value {
+  if (rowsOf(x) !== rowsOf(y)) {
+    throw new ShapeError("shape", `lora: ${x.name} and ${y.name} differ in rows.`);
+  }
+  const lora = tables(graph, modules, scales, widthOf(x), widthOf(y));
+  const name = modules[0]!.a.name;
+  const [p] = graph.record(
+    down,
+    lora,
+    [x, ...modules.map(({ a }) => a)],
+    [{ name: `${name} · x`, shape: [rowsOf(x), lora.ranks] }],
+  );
+  return graph.record(
+    up,
+    lora,
+    [y, p, scales, ...modules.map(({ b }) => b)],
+    [{ name: `${name} · y`, shape: y.shape, inPlaceOf: 0 }],
+  )[0]!;
+}
+
+const LANES = 64;
+
+function dispatch(
+  node: Node<LoraTables>,
+  entry: string,
+  bindings: Dispatch["bindings"],
+  items: (rows: number, lora: LoraTables) => number,
+  soFar?: Value,
+): Dispatch {
+  const lora = node.attributes;
+  const rows = lora.graph.extentOf(rowsOf(node.inputs[0]!));
+  return {
+    kernel: { file: "lora", entry },
+    params: {
+      rows_extent: rows.index,
+      width: lora.width,
+      out: lora.out,
+      ranks: lora.ranks,
+      has_so_far: soFar ? 1 : 0,
+    },
+    bindings,
+    workgroups: (size) => (size(rows) === 0 ? 0 : Math.ceil(items(size(rows), lora) / LANES)),
+  };
+}
+
+function tablesOf(lora: LoraTables): Dispatch["bindings"] {
+  return { columns: { table: lora.columns }, outputs: { table: lora.outputs }, scales: lora.scales };
+}
+
+const arenaOf = (lora: LoraTables) => ({ whole: lora.modules[0]!.a });
+const gradientsOf = (node: Node<LoraTables>) => ({ whole: node.mutates[0]! });
+const perColumn = (rows: number, { ranks }: LoraTables) => Math.ceil(rows / 4) * ranks;
+
+const down: Op<LoraTables> = {
+  name: "lora.down",
+  lower(node) {
+    const lora = node.attributes;
+    const bindings = { ...tablesOf(lora), arena: arenaOf(lora), x: node.inputs[0], p_out: node.outputs[0] };
+    return [dispatch(node, "down", bindings, perColumn)];
+  },
+  backward(node, context) {
+    const lora = node.attributes;
+    const x = node.inputs[0]!;
+    const dp = context.outputGradient()!;
+    const gradients = lora.modules.flatMap(({ a }) => (a.gradient ? [a.gradient] : []));
+    if (gradients.length > 0)
+      lora.graph.record(backwardA, lora, [dp, x, ...gradients], [], { mutates: gradients });
+    context.give(0, (soFar) => {
+      const output = { name: `d ${x.name}`, shape: x.shape };
+      return lora.graph.record(backwardX, lora, [dp, soFar], [output])[0]!;
+    });
+  },
+};
+
+const up: Op<LoraTables> = {
+  name: "lora.up",
+  lower(node) {
+    const lora = node.attributes;
+    const bindings = { ...tablesOf(lora), arena: arenaOf(lora), p: node.inputs[1], y: node.outputs[0] };
+    return [dispatch(node, "up", bindings, (rows, { out }) => rows * out)];
+  },
+  backward(node, context) {
+    const lora = node.attributes;
+    const p = node.inputs[1]!;
+    const dy = context.outputGradient()!;
+    const gradients = lora.modules.flatMap(({ b }) => (b.gradient ? [b.gradient] : []));
+    if (gradients.length > 0)
+      lora.graph.record(backwardB, lora, [dy, p, ...gradients], [], { mutates: gradients });
+    context.give(1, () => {
+      const output = { name: `d ${p.name}`, shape: p.shape };
+      return lora.graph.record(backwardP, lora, [dy, lora.scales], [output])[0]!;
+    });
+    // The path is added to y, whose gradient is therefore dy itself.
+    context.give(0, (soFar) => (soFar ? add(lora.graph, soFar, dy) : dy));
+  },
+};
+
+const backwardP: Op<LoraTables> = {
+  name: "lora.backwardP",
+  lower(node) {
+    const lora = node.attributes;
+    const bindings = { ...tablesOf(lora), arena: arenaOf(lora), dy: node.inputs[0], dp_out: node.outputs[0] };
+    return [dispatch(node, "backward_p", bindings, perColumn)];
+  },
+};
+
+const backwardB: Op<LoraTables> = {
+  name: "lora.backwardB",
+  lower(node) {
+    const lora = node.attributes;
+    const [dy, p] = node.inputs;
+    const bindings = { ...tablesOf(lora), gradients: gradientsOf(node), dy, p };
+    return [dispatch(node, "backward_b", bindings, (_, { out, ranks }) => out * ranks)];
+  },
+};
+
+const backwardA: Op<LoraTables> = {
+  name: "lora.backwardA",
+  lower(node) {
+    const lora = node.attributes;
+    const [dp, x] = node.inputs;
+    const bindings = { ...tablesOf(lora), gradients: gradientsOf(node), dp, x };
+    return [dispatch(node, "backward_a", bindings, (_, { width, ranks }) => width * ranks)];
+  },
+};
+
+const backwardX: Op<LoraTables> = {
+  name: "lora.backwardX",
+  lower(node) {
+    const lora = node.attributes;
+    const [dp, soFar] = node.inputs;
+    const bindings = { ...tablesOf(lora), arena: arenaOf(lora), dp, so_far: soFar, dx: node.outputs[0] };
+    return [dispatch(node, "backward_x", bindings, (rows, { width }) => rows * width, soFar)];
+  },
+};
