@@ -35,7 +35,7 @@ export function nameMatcher(entries: string | readonly string[], path: string): 
 export function patternLookup(
   patterns: Readonly<Record<string, number>>,
   path: string,
-): { valueOf(name: string): number | undefined; used: Set<string> } {
+): { firstValue(name: string): number | undefined; used: Set<string> } {
   const entries = Object.entries(patterns);
   const special = entries.filter(([key]) => !isPlain(key)).length;
   if (special > MOST_PATTERNS) {
@@ -52,7 +52,7 @@ export function patternLookup(
   });
   return {
     used,
-    valueOf(name) {
+    firstValue(name) {
       let first: number | undefined;
       for (const { key, value, matches } of matchers) {
         if (!matches(name)) continue;

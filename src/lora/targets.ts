@@ -216,8 +216,8 @@ function withRanks(
   const alphas = patternLookup(config.alpha_pattern, `${context.path}.alpha_pattern`);
   const reduced: string[] = [];
   const lora = adapted.map((module) => {
-    const wanted = ranks.valueOf(module.name) ?? config.r;
-    const alpha = alphas.valueOf(module.name) ?? config.lora_alpha;
+    const wanted = ranks.firstValue(module.name) ?? config.r;
+    const alpha = alphas.firstValue(module.name) ?? config.lora_alpha;
     const full = Math.min(module.inFeatures, module.outFeatures);
     // The reduced rank is the rank: the scale follows it, as if rank_pattern had named it.
     const r = context.origin === "run" ? Math.min(wanted, full) : wanted;

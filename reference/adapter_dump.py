@@ -1,0 +1,87 @@
+"""Adapter folders as PEFT's save_pretrained writes them: test/lora/fixtures/adapters/.
+
+Each folder also holds `case.json` (the config that was asked for, the model's modules) and
+`base.safetensors` (the base model's head, which PEFT copies into an adapter of the head).
+"""
+
+import json
+import os
+import shutil
+import warnings
+from pathlib import Path
+
+# A base model's name makes PEFT look for its config on the hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import save_file
+from targets_dump import MODELS, describe
+from transformers import AutoConfig, AutoModelForCausalLM
+
+warnings.simplefilter("ignore")
+
+FOLDER = Path("test/lora/fixtures/adapters")
+CASES = {
+    "llama": ("llama", {"r": 2, "target_modules": ["q_proj"], "task_type": "CAUSAL_LM"}),
+    "llama_patterns": (
+        "llama",
+        {
+            "r": 3,
+            "lora_alpha": 16,
+            "lora_dropout": 0.05,
+            "use_rslora": True,
+            "target_modules": r".*\.[01]\..*(q|v|down)_proj",
+            "exclude_modules": ["model.layers.0.self_attn.v_proj"],
+            "rank_pattern": {"v_proj": 1, "down_proj": 2},
+            "alpha_pattern": {r"layers\.1\..*": 2.5},
+            "task_type": "CAUSAL_LM",
+            "base_model_name_or_path": "modèles/tiny \u2603\U0001f600",
+            "revision": "main",
+        },
+    ),
+    "llama_saved": (
+        "llama",
+        {
+            "r": 2,
+            "target_modules": ["o_proj"],
+            "layers_to_transform": [1],
+            "layers_pattern": "layers",
+            "modules_to_save": ["lm_head", "model.norm"],
+            "init_lora_weights": "gaussian",
+            "lora_dropout": 1e-5,
+            "task_type": "CAUSAL_LM",
+        },
+    ),
+    "llama_head": ("llama", {"r": 2, "target_modules": ["lm_head"], "task_type": "CAUSAL_LM"}),
+    "gpt2": ("gpt2", {"r": 2, "lora_alpha": 3, "target_modules": ["c_attn"], "task_type": "CAUSAL_LM"}),
+    "gpt2_all_linear": ("gpt2", {"r": 1, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}),
+}
+
+
+def main() -> None:
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    for name, (model_type, case) in CASES.items():
+        torch.manual_seed(len(name))
+        small = MODELS[model_type] | ({"num_hidden_layers": 2} if model_type == "llama" else {})
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **small))
+        modules = describe(model)
+        tuned = get_peft_model(model, LoraConfig(**case))
+        for key, parameter in tuned.named_parameters():
+            # B starts at zero, which would hide a tensor written in the wrong place.
+            if parameter.requires_grad:
+                torch.nn.init.normal_(parameter)
+        # PEFT takes the name of the model it is given; these have none.
+        tuned.peft_config["default"].base_model_name_or_path = case.get("base_model_name_or_path")
+        folder = FOLDER / name
+        tuned.save_pretrained(folder)
+        (folder / "README.md").unlink()
+        head = model.get_output_embeddings()
+        head = getattr(head, "base_layer", getattr(head, "original_module", head))
+        save_file({"lm_head.weight": head.weight.detach().clone()}, folder / "base.safetensors")
+        about = {"model_type": model_type, "config": case, "modules": modules}
+        (folder / "case.json").write_text(json.dumps(about) + "\n")
+
+
+if __name__ == "__main__":
+    main()

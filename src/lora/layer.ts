@@ -1,0 +1,63 @@
+/**
+ * LoRA (Hu et al. 2021). A frozen matrix W learns through two thin factors beside it:
+ *
+ *   y = x·Wᵀ + scale·(x̃·Aᵀ)·Bᵀ      scale = lora_alpha / r,  x̃ = dropout(x)
+ *
+ * x [tokens, in], W [out, in], A [r, in], B [out, r]. B starts at zero, so the model starts as the base model.
+ * Backward, with p = x̃·Aᵀ kept from the forward:
+ *
+ *   dp = scale·dy·B    dB = scale·dyᵀ·p    dA = dpᵀ·x̃    dx = dy·W + dp·A
+ *
+ * W has no gradient at all. A projection may join several modules (q, k and v), each with its own rows of W and
+ * its own factors; one product and one low-rank path serve them all.
+ */
+import type { Graph } from "../graph/graph.ts";
+import type { Value } from "../graph/value.ts";
+import { dropout } from "../ops/dropout.ts";
+import { linear } from "../ops/linear.ts";
+import { type LowRank, lowRankPath } from "../ops/lora.ts";
+import type { Weight } from "../ops/weight.ts";
+
+export interface AdaptedModule extends LowRank {
+  /** Tells this module's dropout masks from another's. */
+  readonly dropoutKey: number;
+}
+
+export interface Projection {
+  readonly weight: Weight;
+  /** One per slice of the weight, or none. */
+  readonly biases: readonly Value[];
+  readonly adapted: readonly AdaptedModule[];
+}
+
+/** What the low-rank paths of a model share. */
+export interface LoraContext {
+  /** f32 [modules]: lora_alpha / r of each adapted module. */
+  readonly scales: Value;
+  /** Absent where lora_dropout is 0, and in evaluation. */
+  readonly dropout?: {
+    readonly p: number;
+    readonly seedStep: Value;
+    readonly rowInStep: Value;
+    readonly positions: Value;
+  };
+}
+
+/** x [tokens, in] → soFar + y [tokens, out]. */
+export function project(
+  graph: Graph,
+  x: Value,
+  { weight, biases, adapted }: Projection,
+  lora: LoraContext,
+  soFar?: Value,
+): Value {
+  const y = linear(graph, x, weight, { biases, soFar });
+  if (adapted.length === 0) return y;
+  const { dropout: drop, scales } = lora;
+  if (!drop) return lowRankPath(graph, x, y, adapted, scales);
+  // Each module draws its own mask, so each has an input of its own.
+  return adapted.reduce((sum, module) => {
+    const dropped = dropout(graph, x, { ...drop, module: module.dropoutKey });
+    return lowRankPath(graph, dropped, sum, [module], scales);
+  }, y);
+}

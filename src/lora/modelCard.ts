@@ -1,0 +1,109 @@
+import type { JsonObject } from "../base/json.ts";
+import type { Selection } from "./targets.ts";
+
+/** What a model card tells of a run. What was not measured is left out or shown as "—". */
+export interface CardFacts {
+  /** The base model's name or folder, or null where nobody said. */
+  readonly baseModel: string | null;
+  readonly selection: Pick<Selection, "lora" | "saved">;
+  readonly trainableCount: number;
+  readonly totalCount: number;
+  /** The run file as it was resolved. */
+  readonly run: JsonObject;
+  readonly dataset: {
+    readonly name: string;
+    readonly rows: number;
+    readonly leftOut: number;
+    readonly trainedTokens: number;
+  };
+  readonly steps: readonly { readonly step: number; readonly loss: number }[];
+  readonly evaluations: readonly { readonly step: number; readonly loss: number }[];
+  readonly elapsedMs: number | null;
+  readonly device: string | null;
+}
+
+const MOST_CURVE_ROWS = 20;
+
+/** The README.md that goes with an adapter, with the front matter that Hugging Face's hub reads. */
+export function modelCard(facts: CardFacts): string {
+  const { selection } = facts;
+  const ranks = [...new Set(selection.lora.map(({ r }) => r))].sort((a, b) => a - b);
+  const share = ((100 * facts.trainableCount) / facts.totalCount).toPrecision(3);
+  const sections = [
+    frontMatter(facts.baseModel),
+    "# LoRA adapter\n\nTrained with Graft, in LoRA's arithmetic as PEFT defines it.",
+    `## Use\n\n${usage(facts.baseModel)}`,
+    `## What trains\n\n${table([
+      ["modules adapted", String(selection.lora.length)],
+      ["kinds", kinds(selection.lora.map(({ module }) => module.name))],
+      ["rank", ranks.join(", ")],
+      ["modules trained whole", kinds(selection.saved.map(({ name }) => name)) || "none"],
+      ["trainable values", `${facts.trainableCount} of ${facts.totalCount} (${share} %)`],
+    ])}`,
+    `## Data\n\n${table([
+      ["data set", facts.dataset.name],
+      ["rows", String(facts.dataset.rows)],
+      ["rows left out (nothing to train on)", String(facts.dataset.leftOut)],
+      ["trained tokens", String(facts.dataset.trainedTokens)],
+    ])}`,
+    `## Run\n\n${table([
+      ["device", facts.device ?? "—"],
+      ["optimizer steps", String(facts.steps.length)],
+      ["time", facts.elapsedMs === null ? "—" : `${(facts.elapsedMs / 1000).toFixed(1)} s`],
+    ])}\n\n\`\`\`json\n${JSON.stringify(facts.run, null, 2)}\n\`\`\``,
+    `## Loss\n\nMean over the trained tokens of a step, before its update.\n\n${curve(facts)}`,
+  ];
+  return `${sections.join("\n\n")}\n`;
+}
+
+function frontMatter(baseModel: string | null): string {
+  const lines = ["library_name: peft", "pipeline_tag: text-generation", "tags:", "- lora", "- graft"];
+  // JSON's strings are YAML's too, so nothing in a name can break out of it.
+  if (baseModel !== null) lines.unshift(`base_model: ${JSON.stringify(baseModel)}`);
+  return `---\n${lines.join("\n")}\n---`;
+}
+
+function usage(baseModel: string | null): string {
+  const base = JSON.stringify(baseModel ?? "the base model");
+  return [
+    "```python",
+    "from peft import PeftModel",
+    "from transformers import AutoModelForCausalLM",
+    `base = AutoModelForCausalLM.from_pretrained(${base})`,
+    `model = PeftModel.from_pretrained(base, "this folder")`,
+    "```",
+  ].join("\n");
+}
+
+/** The last parts of names, each once: `q_proj, v_proj`. */
+function kinds(names: readonly string[]): string {
+  return [...new Set(names.map((name) => name.slice(name.lastIndexOf(".") + 1)))].join(", ");
+}
+
+function curve(facts: CardFacts): string {
+  const evaluated = new Map(facts.evaluations.map(({ step, loss }) => [step, loss]));
+  const shown = condensed(facts.steps);
+  const rows = shown.map(({ first, loss, last }) => {
+    const within = [...evaluated].filter(([step]) => step >= first && step <= last).at(-1);
+    return [first === last ? `${last}` : `${first}–${last}`, loss.toFixed(4), within?.[1].toFixed(4) ?? "—"];
+  });
+  return table(rows, ["steps", "loss", "evaluation"]);
+}
+
+/** At most twenty rows, each the mean over equally many steps (the last may hold fewer). */
+function condensed(steps: CardFacts["steps"]): { first: number; last: number; loss: number }[] {
+  const width = Math.max(1, Math.ceil(steps.length / MOST_CURVE_ROWS));
+  const rows: { first: number; last: number; loss: number }[] = [];
+  for (let start = 0; start < steps.length; start += width) {
+    const part = steps.slice(start, start + width);
+    const loss = part.reduce((sum, one) => sum + one.loss, 0) / part.length;
+    rows.push({ first: part[0]!.step, last: part.at(-1)!.step, loss });
+  }
+  return rows;
+}
+
+function table(rows: readonly (readonly string[])[], head: readonly string[] = ["", ""]): string {
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell) => cell.replace(/[|\\<`]/g, "\\$&").replace(/\s+/g, " ")).join(" | ")} |`;
+  return [line(head), `|${"---|".repeat(head.length)}`, ...rows.map(line)].join("\n");
+}

@@ -1,0 +1,205 @@
+import type { FileSet, StoredTensor } from "../base/bytes.ts";
+import { FormatError, ShapeError } from "../base/errors.ts";
+import type { JsonObject } from "../base/json.ts";
+import { show } from "../base/json.ts";
+import { readJsonObject } from "../base/read-json.ts";
+import { toFloat32 } from "../formats/floats.ts";
+import { openSafetensors } from "../formats/safetensors.ts";
+import {
+  type AdapterEntry,
+  adapterEntries,
+  baseParameterOf,
+  CONFIG_FILE,
+  WEIGHTS_FILE,
+} from "./adapterKeys.ts";
+import { type LoraConfig, parseAdapterConfig } from "./config.ts";
+import type { ModuleDescriptor } from "./modules.ts";
+import { type Selection, selectModules } from "./targets.ts";
+
+/** An adapter folder whose config and header have been checked; no tensor has been read yet. */
+export interface AdapterFiles {
+  readonly label: string;
+  readonly config: LoraConfig;
+  /** adapter_config.json as it stood, for the export. */
+  readonly given: JsonObject;
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  readonly warnings: readonly string[];
+}
+
+/** An adapter as it applies to one base model. */
+export interface LoadedAdapter {
+  readonly selection: Selection;
+  /** Every tensor of the selection, by PEFT's key. */
+  readonly values: ReadonlyMap<string, Float32Array>;
+  /** Copies of base parameters that PEFT wrote along: they belong into the export as they are. */
+  readonly kept: readonly StoredTensor[];
+  readonly warnings: readonly string[];
+}
+
+/** Reads the config and the header of an adapter folder as PEFT's save_pretrained writes it. */
+export async function readAdapter(files: FileSet): Promise<AdapterFiles> {
+  const configSource = files.open(CONFIG_FILE);
+  if (!configSource) {
+    throw new FormatError(
+      "no-adapter-config",
+      `${files.label} holds no ${CONFIG_FILE}; it holds ${show(files.names().slice(0, 20))}.`,
+      "Choose the folder that PEFT's save_pretrained wrote.",
+    );
+  }
+  const weightsSource = files.open(WEIGHTS_FILE);
+  if (!weightsSource) throw noWeights(files);
+  const given = await readJsonObject(configSource);
+  const { config, warnings } = parseAdapterConfig(given, CONFIG_FILE);
+  const { tensors } = await openSafetensors(weightsSource);
+  return { label: files.label, config, given, tensors, warnings };
+}
+
+function noWeights(files: FileSet): FormatError {
+  const pickle = files.names().find((name) => /\.(bin|pt|pth|ckpt|pkl)$/.test(name));
+  if (pickle === undefined) {
+    return new FormatError("no-adapter-weights", `${files.label} holds no ${WEIGHTS_FILE}.`, "");
+  }
+  return new FormatError(
+    "pickle",
+    `${files.label} holds its weights in ${pickle}, a Python pickle: reading one runs whatever code is in it.`,
+    "Load the adapter in PEFT and save it again: save_pretrained writes safetensors.",
+  );
+}
+
+/**
+ * Reads an adapter's tensors for a base model, checking that they are exactly those that its config asks for.
+ * `baseTensor` gives a parameter of the base model as its checkpoint stores it.
+ */
+export async function loadAdapter(
+  adapter: AdapterFiles,
+  modules: readonly ModuleDescriptor[],
+  modelType: string,
+  baseTensor: (name: string) => StoredTensor | undefined,
+): Promise<LoadedAdapter> {
+  const selection = selectModules(modules, adapter.config, {
+    modelType,
+    origin: "adapter",
+    path: CONFIG_FILE,
+  });
+  const entries = adapterEntries(selection);
+  checkKeys(adapter, entries, selection);
+  for (const entry of entries) checkShape(adapter, entry);
+  const warnings = [...adapter.warnings, ...selection.warnings];
+  const kept: StoredTensor[] = [];
+  for (const [key, tensor] of adapter.tensors) {
+    const base = baseParameterOf(key);
+    if (!base) continue;
+    const found = await compareWithBase(adapter, tensor, base.name, baseTensor(base.name));
+    if (found) warnings.push(found);
+    kept.push(tensor);
+  }
+  const values = new Map<string, Float32Array>();
+  for (const { key } of entries) values.set(key, await readFinite(adapter, adapter.tensors.get(key)!));
+  return { selection, values, kept, warnings };
+}
+
+function checkKeys(adapter: AdapterFiles, entries: readonly AdapterEntry[], selection: Selection): void {
+  for (const entry of entries) {
+    if (adapter.tensors.has(entry.key)) continue;
+    const other = entry.key.replace(/lora_[AB](?=\.weight$)/, entry.part === "lora_A" ? "lora_B" : "lora_A");
+    const half = entry.part !== "parameter" && adapter.tensors.has(other);
+    throw new FormatError(
+      half ? "half-missing" : "tensor-missing",
+      half
+        ? `${adapter.label}: ${WEIGHTS_FILE} holds ${show(other)} without its other half, ${show(entry.key)}.`
+        : `${adapter.label}: ${WEIGHTS_FILE} lacks ${show(entry.key)}, which ${CONFIG_FILE} asks for.`,
+      "The file is not whole, or does not belong to this config.",
+    );
+  }
+  const expected = new Set(entries.map(({ key }) => key));
+  const adapted = new Set(selection.lora.map(({ module }) => module.name));
+  for (const key of adapter.tensors.keys()) {
+    const base = baseParameterOf(key);
+    if (expected.has(key) || (base && adapted.has(base.module))) continue;
+    throw new FormatError(
+      "unknown-tensor",
+      `${adapter.label}: ${WEIGHTS_FILE} holds ${show(key)}, which belongs to no module that ${CONFIG_FILE} names.`,
+      /embed|wte|lm_head/.test(key)
+        ? "PEFT saves embeddings along when the vocabulary was resized, which cannot be loaded yet."
+        : "Was the adapter trained on another model?",
+    );
+  }
+}
+
+function checkShape(adapter: AdapterFiles, entry: AdapterEntry): void {
+  const { shape } = adapter.tensors.get(entry.key)!;
+  if (shape.length === entry.shape.length && shape.every((size, i) => size === entry.shape[i])) return;
+  const rankAxis = entry.part === "lora_A" ? 0 : entry.part === "lora_B" ? 1 : undefined;
+  const onlyRank =
+    rankAxis !== undefined && shape.length === 2 && shape[1 - rankAxis] === entry.shape[1 - rankAxis];
+  throw new ShapeError(
+    onlyRank ? "rank-mismatch" : "shape-mismatch",
+    `${adapter.label}: ${entry.key} is [${shape}], expected [${entry.shape}] ${
+      onlyRank ? `by the rank that ${CONFIG_FILE} gives it` : "to fit the base model"
+    }.`,
+    onlyRank
+      ? `Do ${CONFIG_FILE} and ${WEIGHTS_FILE} belong together?`
+      : "Was the adapter trained on another model?",
+  );
+}
+
+async function readFinite(adapter: AdapterFiles, tensor: StoredTensor): Promise<Float32Array> {
+  const values = toFloat32(await tensor.read(), tensor.dtype);
+  const bad = values.findIndex((value) => !Number.isFinite(value));
+  if (bad === -1) return values;
+  throw new FormatError(
+    "not-finite",
+    `${adapter.label}: ${tensor.name} holds ${values[bad]} at index ${bad}.`,
+    "The training that made it diverged; take an earlier checkpoint.",
+  );
+}
+
+/** Elements compared at a time: a head of a large vocabulary is not held twice. */
+const COMPARED_AT_ONCE = 1 << 20;
+/** PEFT writes what it had loaded, which may have been rounded to bf16: one part in 2⁸. */
+const ROUNDING = 2 ** -8;
+
+/** Checks a copy of a base parameter against the base model. Gives a warning where they differ by rounding. */
+async function compareWithBase(
+  adapter: AdapterFiles,
+  copy: StoredTensor,
+  baseName: string,
+  base: StoredTensor | undefined,
+): Promise<string | undefined> {
+  const count = copy.shape.reduce((product, size) => product * size, 1);
+  if (!base) {
+    throw new FormatError(
+      "unknown-tensor",
+      `${adapter.label}: ${copy.name} is a copy of ${baseName}, which the base model does not have.`,
+      "Was the adapter trained on another model?",
+    );
+  }
+  if (base.shape.length !== copy.shape.length || base.shape.some((size, i) => size !== copy.shape[i])) {
+    throw new ShapeError(
+      "shape-mismatch",
+      `${adapter.label}: ${copy.name} is [${copy.shape}], expected [${base.shape}] as ${baseName} of the base model.`,
+      "Was the adapter trained on another model, or its vocabulary resized?",
+    );
+  }
+  const width = (tensor: StoredTensor) => tensor.byteLength / Math.max(count, 1);
+  let rounded = false;
+  for (let start = 0; start < count; start += COMPARED_AT_ONCE) {
+    const end = Math.min(count, start + COMPARED_AT_ONCE);
+    const read = async (tensor: StoredTensor) =>
+      toFloat32(await tensor.read(start * width(tensor), end * width(tensor)), tensor.dtype);
+    const [found, wanted] = [await read(copy), await read(base)];
+    for (let i = 0; i < found.length; i++) {
+      if (found[i] === wanted[i]) continue;
+      rounded = true;
+      if (Math.abs(found[i]! - wanted[i]!) <= ROUNDING * Math.abs(wanted[i]!)) continue;
+      throw new FormatError(
+        "other-base",
+        `${adapter.label}: ${copy.name} holds ${found[i]} at index ${start + i}, ${baseName} of the base model ${wanted[i]}.`,
+        "The adapter was trained on another model.",
+      );
+    }
+  }
+  return rounded
+    ? `${copy.name} equals ${baseName} of the base model only after rounding; the base model's values are used.`
+    : undefined;
+}

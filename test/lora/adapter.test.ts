@@ -1,0 +1,281 @@
+import { describe, expect, it } from "vitest";
+import type { JsonObject } from "../../src/base/json.ts";
+import { encodeBf16, toFloat32 } from "../../src/formats/floats.ts";
+import { openSafetensors, type TensorToWrite, writeSafetensors } from "../../src/formats/safetensors.ts";
+import { arraySource } from "../../src/formats/sources.ts";
+import { parseLoraConfig } from "../../src/lora/config.ts";
+import { exportConfig, reexportConfig } from "../../src/lora/exportConfig.ts";
+import { loadAdapter, readAdapter } from "../../src/lora/readAdapter.ts";
+import { selectModules } from "../../src/lora/targets.ts";
+import { writeAdapter } from "../../src/lora/writeAdapter.ts";
+import { ADAPTER_NAMES, type AdapterCase, adapterCase, fileSet } from "./fixtures.ts";
+
+const CONFIG = "adapter_config.json";
+const WEIGHTS = "adapter_model.safetensors";
+const Q0 = "base_model.model.model.layers.0.self_attn.q_proj";
+const text = (bytes: Uint8Array | undefined) => new TextDecoder().decode(bytes);
+
+async function load(one: AdapterCase) {
+  const files = await readAdapter(fileSet(one.files));
+  const base = await openSafetensors(arraySource(one.files.get("base.safetensors")!, "base.safetensors"));
+  return {
+    files,
+    ...(await loadAdapter(files, one.modules, one.model_type, (name) => base.tensors.get(name))),
+  };
+}
+
+describe("an adapter that PEFT wrote", () => {
+  it.each(ADAPTER_NAMES)("comes out again byte by byte: %s", async (name) => {
+    const one = adapterCase(name);
+    const { files, selection, values, kept } = await load(one);
+    const written = await writeAdapter(
+      reexportConfig(files.given),
+      selection,
+      (key) => values.get(key)!,
+      kept,
+    );
+    expect(text(written.get(CONFIG))).toBe(text(one.files.get(CONFIG)));
+    expect(written.get(WEIGHTS)).toEqual(one.files.get(WEIGHTS));
+  });
+
+  it.each(ADAPTER_NAMES)("is what a new run with its config would write: %s", async (name) => {
+    const one = adapterCase(name);
+    const { selection: loaded, values, kept } = await load(one);
+    const { config } = parseLoraConfig(one.config);
+    const selection = selectModules(one.modules, config, {
+      modelType: one.model_type,
+      origin: "run",
+      path: "lora",
+    });
+    expect(selection.lora).toEqual(loaded.lora);
+    const exported = exportConfig(selection, config, null);
+    const written = await writeAdapter(exported, selection, (key) => values.get(key)!, kept);
+    expect(written.get(WEIGHTS)).toEqual(one.files.get(WEIGHTS));
+    // PEFT holds targets in a set and saves them in no fixed order; all else must be the same text.
+    const inOrder = (json: string) =>
+      json.replace(/("target_modules": \[)([^\]]*)/, (_, open: string, list: string) => {
+        return open + (list.match(/"[^"]*"/g) ?? []).sort().join();
+      });
+    expect(inOrder(text(written.get(CONFIG)))).toBe(inOrder(text(one.files.get(CONFIG))));
+  });
+
+  it("keeps keys that nobody knows, and says so", async () => {
+    const one = withConfig(adapterCase("llama"), { from_the_future: { a: [1] } });
+    const { files, warnings } = await load(one);
+    expect(warnings.join()).toContain('unknown key "from_the_future": kept, not used');
+    expect(reexportConfig(files.given).from_the_future).toEqual({ a: [1] });
+  });
+
+  it("warns where a listed target matches nothing, as PEFT opens it", async () => {
+    const { warnings } = await load(withConfig(adapterCase("llama"), { target_modules: ["q_proj", "qq"] }));
+    expect(warnings.join()).toContain('target_modules: "qq" matches no module');
+  });
+
+  it("may be stored in bf16", async () => {
+    const one = adapterCase("llama");
+    const wanted = (await load(one)).values.get(`${Q0}.lora_A.weight`)!;
+    const { values } = await load(await edited(one, (tensors) => tensors.map(asBf16)));
+    const found = values.get(`${Q0}.lora_A.weight`)!;
+    expect(found.every((value, i) => Math.abs(value - wanted[i]!) <= 2 ** -8 * Math.abs(wanted[i]!))).toBe(
+      true,
+    );
+    expect(found.some((value, i) => value !== wanted[i])).toBe(true);
+  });
+
+  it("keeps the copy of the head that PEFT writes beside an adapted head", async () => {
+    const { kept } = await load(adapterCase("llama_head"));
+    expect(kept.map(({ name }) => name)).toEqual(["base_model.model.lm_head.base_layer.weight"]);
+  });
+
+  it("may hold that copy rounded to bf16, with a warning, but no other weights", async () => {
+    const one = adapterCase("llama_head");
+    const isCopy = (tensor: TensorToWrite) => tensor.name.endsWith("base_layer.weight");
+    const rounded = await edited(one, (all) =>
+      all.map((tensor) => (isCopy(tensor) ? asBf16(tensor) : tensor)),
+    );
+    expect((await load(rounded)).warnings.join()).toContain("only after rounding");
+    const other = await edited(one, (all) =>
+      all.map((tensor) => (isCopy(tensor) ? scaled(tensor, 1.1) : tensor)),
+    );
+    await expect(load(other)).rejects.toMatchObject({ code: "other-base" });
+    const longer = await edited(one, (all) =>
+      all.map((tensor) => (isCopy(tensor) ? { ...tensor, shape: [...tensor.shape].reverse() } : tensor)),
+    );
+    await expect(load(longer)).rejects.toMatchObject({ code: "shape-mismatch" });
+  });
+});
+
+describe("an adapter is refused", () => {
+  const drop = (key: string) => (tensors: TensorToWrite[]) => tensors.filter(({ name }) => name !== key);
+
+  it.each<[string, (one: AdapterCase) => AdapterCase | Promise<AdapterCase>, string, RegExp]>([
+    [
+      "when A has no B",
+      (one) => edited(one, drop(`${Q0}.lora_B.weight`)),
+      "half-missing",
+      /holds ".*layers\.0.*lora_A\.weight" without its other half/,
+    ],
+    ["when B has no A", (one) => edited(one, drop(`${Q0}.lora_A.weight`)), "half-missing", /lora_B/],
+    [
+      "when a pair is missing",
+      (one) => edited(one, (all) => all.filter(({ name }) => !name.startsWith(Q0))),
+      "tensor-missing",
+      /lacks .*q_proj\.lora_A\.weight/,
+    ],
+    [
+      "when the rank is another",
+      (one) => withConfig(one, { r: 3 }),
+      "rank-mismatch",
+      /is \[2,8\], expected \[3,8\]/,
+    ],
+    [
+      "when the base model is another",
+      (one) => ({
+        ...one,
+        modules: one.modules.map((module) =>
+          module.kind === "linear" ? { ...module, inFeatures: 16 } : module,
+        ),
+      }),
+      "shape-mismatch",
+      /is \[2,8\], expected \[2,16\] to fit the base model.*Was the adapter trained on another model/,
+    ],
+    [
+      "with NaN",
+      (one) => edited(one, (all) => all.map((t) => scaled(t, Number.NaN))),
+      "not-finite",
+      /holds NaN at index 0/,
+    ],
+    [
+      "with Inf",
+      (one) => edited(one, (all) => all.map((t) => scaled(t, 1e39))),
+      "not-finite",
+      /holds -?Infinity/,
+    ],
+    [
+      "with an unknown tensor",
+      (one) =>
+        edited(one, (all) => [
+          ...all,
+          { ...all[0]!, name: "base_model.model.model.layers.7.q_proj.lora_A.weight" },
+        ]),
+      "unknown-tensor",
+      /layers\.7.*belongs to no module/,
+    ],
+    [
+      "with the adapter's name left in a key",
+      (one) => edited(one, (all) => [...all, { ...all[0]!, name: `${Q0}.lora_A.default.weight` }]),
+      "unknown-tensor",
+      /default/,
+    ],
+    [
+      "with an embedding saved along",
+      (one) =>
+        edited(one, (all) => [...all, { ...all[0]!, name: "base_model.model.model.embed_tokens.weight" }]),
+      "unknown-tensor",
+      /vocabulary was resized/,
+    ],
+    [
+      "with a copy of a base weight that is not adapted",
+      (one) =>
+        edited(one, (all) => [...all, { ...all[0]!, name: "base_model.model.lm_head.base_layer.weight" }]),
+      "unknown-tensor",
+      /lm_head/,
+    ],
+    [
+      "with integer weights",
+      (one) => edited(one, (all) => all.map((t) => ({ ...t, dtype: "I32" as const }))),
+      "not-float",
+      /I32/,
+    ],
+    [
+      "that asks for DoRA",
+      (one) => withConfig(one, { use_dora: true }),
+      "not-supported",
+      /use_dora is true: DoRA/,
+    ],
+    ["that trains biases", (one) => withConfig(one, { bias: "all" }), "not-supported", /bias is "all"/],
+    [
+      "that began as PiSSA",
+      (one) => withConfig(one, { init_lora_weights: "pissa" }),
+      "bad-value",
+      /init_lora_weights is "pissa"/,
+    ],
+    ["of another method", (one) => withConfig(one, { peft_type: "IA3" }), "not-lora", /peft_type is "IA3"/],
+    ["without a method", (one) => withConfig(one, { peft_type: undefined }), "not-lora", /peft_type/],
+    [
+      "that matches no module",
+      (one) => withConfig(one, { target_modules: ["qq"] }),
+      "no-module-matched",
+      /"qq"/,
+    ],
+    [
+      "with rank 0",
+      (one) => withConfig(one, { r: 0 }),
+      "bad-value",
+      /r is 0, expected an integer of at least 1/,
+    ],
+    ["with a config that is no JSON", (one) => withFile(one, CONFIG, "{"), "json", /is not JSON/],
+    ["with a config that is a list", (one) => withFile(one, CONFIG, "[]"), "json", /adapter_config\.json/],
+    [
+      "without a config",
+      (one) => withFile(one, CONFIG, undefined),
+      "no-adapter-config",
+      /holds no adapter_config\.json/,
+    ],
+    [
+      "without weights",
+      (one) => withFile(one, WEIGHTS, undefined),
+      "no-adapter-weights",
+      /holds no adapter_model/,
+    ],
+    [
+      "that is a pickle",
+      (one) => withFile(withFile(one, WEIGHTS, undefined), "adapter_model.bin", "x"),
+      "pickle",
+      /runs whatever code is in it.*save it again/,
+    ],
+    ["with broken weights", (one) => withFile(one, WEIGHTS, "short"), "safetensors-too-short", /5 bytes/],
+  ])("%s", async (_, spoil, code, message) => {
+    const spoilt = await spoil(adapterCase("llama"));
+    await expect(load(spoilt)).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
+  });
+});
+
+it("refuses to write a tensor of the wrong size", async () => {
+  const { files, selection } = await load(adapterCase("llama"));
+  const write = writeAdapter(reexportConfig(files.given), selection, () => new Float32Array(3));
+  await expect(write).rejects.toMatchObject({ code: "shape-mismatch" });
+});
+
+function withFile(one: AdapterCase, name: string, content: string | undefined): AdapterCase {
+  const files = new Map(one.files);
+  if (content === undefined) files.delete(name);
+  else files.set(name, new TextEncoder().encode(content));
+  return { ...one, files };
+}
+
+function withConfig(one: AdapterCase, changes: Record<string, unknown>): AdapterCase {
+  const config = JSON.parse(text(one.files.get(CONFIG))) as JsonObject;
+  return withFile(one, CONFIG, JSON.stringify({ ...config, ...changes }));
+}
+
+async function edited(
+  one: AdapterCase,
+  edit: (tensors: TensorToWrite[]) => TensorToWrite[],
+): Promise<AdapterCase> {
+  const { tensors } = await openSafetensors(arraySource(one.files.get(WEIGHTS)!, WEIGHTS));
+  const list: TensorToWrite[] = [];
+  for (const tensor of tensors.values())
+    list.push({ name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, bytes: await tensor.read() });
+  return { ...one, files: new Map(one.files).set(WEIGHTS, writeSafetensors(edit(list), { format: "pt" })) };
+}
+
+function asBf16(tensor: TensorToWrite): TensorToWrite {
+  const halves = Uint16Array.from(toFloat32(tensor.bytes, tensor.dtype), encodeBf16);
+  return { ...tensor, dtype: "BF16", bytes: new Uint8Array(halves.buffer) };
+}
+
+function scaled(tensor: TensorToWrite, factor: number): TensorToWrite {
+  const values = toFloat32(tensor.bytes, tensor.dtype).map((value) => value * factor);
+  return { ...tensor, bytes: new Uint8Array(values.buffer) };
+}
