@@ -1,3 +1,5 @@
+import { ConfigError } from "../base/errors.ts";
+import { show } from "../base/json.ts";
 import { normalPair, philox, seedKey } from "../base/random.ts";
 import type { LoraTarget } from "./targets.ts";
 
@@ -15,7 +17,13 @@ const STREAM = 0x4c6f5241;
  * or normal with deviation 1/r for "gaussian"; B zero. They depend on the seed and the module's name alone, so
  * adapting one module more changes no other.
  */
-export function initialHalves(target: LoraTarget, init: true | "gaussian", seed: number): LoraHalves {
+export function initialHalves(target: LoraTarget, init: boolean | string, seed: number): LoraHalves {
+  if (init !== true && init !== "gaussian") {
+    throw new ConfigError(
+      "not-supported",
+      `init_lora_weights is ${show(init)}, expected true or "gaussian".`,
+    );
+  }
   const { module, r } = target;
   const a = new Float32Array(r * module.inFeatures);
   const b = new Float32Array(module.outFeatures * r);

@@ -51,7 +51,7 @@ export class ModuleTree {
 
 /** The error for an entry of a list that names no module of the model. */
 export function unmatched(tree: ModuleTree, path: string, entry: string): ConfigError {
-  const nearest = nearestName(entry, nameChoices(tree, entry.includes(".")));
+  const nearest = nearestName(entry, nameChoices(tree, entry.split(".").length));
   return new ConfigError(
     "target-matches-nothing",
     `${path}: ${show(entry)} matches no module of the model.`,
@@ -59,8 +59,8 @@ export function unmatched(tree: ModuleTree, path: string, entry: string): Config
   );
 }
 
-/** What a user may have meant: last parts of names, or whole names where a dot was written. */
-export function nameChoices(tree: ModuleTree, whole: boolean): string[] {
-  const named = [...tree.leaves.values()].filter(({ kind }) => kind !== "other").map(({ name }) => name);
-  return whole ? named : [...new Set(named.map((name) => name.slice(name.lastIndexOf(".") + 1)))];
+/** What a user may have meant: endings of the names of modules, of so many parts. */
+export function nameChoices(tree: ModuleTree, parts: number): string[] {
+  const named = [...tree.leaves.values()].filter(({ kind }) => kind !== "other");
+  return [...new Set(named.map(({ name }) => name.split(".").slice(-parts).join(".")))];
 }

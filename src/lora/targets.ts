@@ -175,7 +175,7 @@ function nothingMatched(
   return new ConfigError(
     "no-module-matched",
     `${path}: no module is adapted by target_modules ${show(targets)}${filters.length ? ` with ${filters.join(", ")}` : ""}.`,
-    `The model has ${nameChoices(tree, false).join(", ")}.`,
+    `The model has ${nameChoices(tree, 1).join(", ")}.`,
   );
 }
 

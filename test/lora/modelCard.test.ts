@@ -1,0 +1,47 @@
+import { expect, it } from "vitest";
+import { type CardFacts, modelCard } from "../../src/lora/modelCard.ts";
+import { runOn } from "./fixtures.ts";
+
+const facts: CardFacts = {
+  baseModel: 'org/base: "small"',
+  selection: runOn("llama", { r: 4, modules_to_save: ["lm_head"] }),
+  trainableCount: 123,
+  totalCount: 4567,
+  run: { lora: { r: 4 }, train: { seed: 1 } },
+  dataset: { name: "rows|with <b>.jsonl", rows: 40, leftOut: 2, trainedTokens: 900 },
+  steps: Array.from({ length: 45 }, (_, i) => ({ step: i + 1, loss: 45 - i })),
+  evaluations: [{ step: 30, loss: 1.25 }],
+  elapsedMs: null,
+  device: "llvmpipe",
+};
+
+it("tells of the run in the form that the hub reads", () => {
+  const card = modelCard(facts);
+  expect(card).toMatch(/^---\nbase_model: "org\/base: \\"small\\""\nlibrary_name: peft\n/);
+  expect(card).toContain("| modules adapted | 24 |");
+  expect(card).toContain("| kinds | q_proj, v_proj |");
+  expect(card).toContain("| modules trained whole | lm_head |");
+  expect(card).toContain("| trainable values | 123 of 4567 (2.69 %) |");
+  // A file's name cannot break the table or become HTML.
+  expect(card).toContain("| data set | rows\\|with \\<b>.jsonl |");
+  expect(card).toContain('"seed": 1');
+  expect(card).toContain("| time | — |");
+});
+
+it("condenses the loss curve without leaving a step out", () => {
+  const card = modelCard(facts);
+  const rows = card.match(/^\| \d+–\d+ \|.*$/gm) ?? [];
+  expect(rows).toHaveLength(15);
+  // Steps 1 to 3 have losses 45, 44, 43.
+  expect(rows[0]).toBe("| 1–3 | 44.0000 | — |");
+  expect(rows[9]).toBe("| 28–30 | 17.0000 | 1.2500 |");
+  expect(modelCard({ ...facts, steps: facts.steps.slice(0, 2) })).toContain(
+    "| 1 | 45.0000 | — |\n| 2 | 44.0000 | — |",
+  );
+});
+
+it("loads by four lines of Python", () => {
+  expect(modelCard(facts)).toContain(
+    '```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForCausalLM\nbase = AutoModelForCausalLM.from_pretrained("org/base: \\"small\\"")\nmodel = PeftModel.from_pretrained(base, "this folder")\n```',
+  );
+});
