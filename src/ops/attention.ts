@@ -26,30 +26,20 @@ interface Attention extends AttentionOperands {
   readonly graph: Graph;
 }
 
-interface Tiling {
-  /** Rows of a tile: 4 or 8. */
-  readonly tile: 4 | 8;
-  /** The most features that an invocation owns, in fours, by pass. At most 16. */
-  readonly quads: Readonly<Record<TiledPass, number>>;
-  readonly lanes: number;
-  /** Neighbouring lanes are tiles of one head rather than heads of one tile. */
-  readonly tilesFirst: boolean;
-}
-
 type TiledPass = "forward" | "backward_query" | "backward_key";
 
-/**
- * A software device pays for every load, not for registers, and runs four lanes in lockstep: large tiles, and lanes
- * whose loops are equally long. A GPU spills past some 200 registers, and caches what neighbouring lanes share.
- */
+interface Tiling {
+  /** Tiles of 8 rows with sums in memory, or of 4 with sums in registers. */
+  readonly wide: boolean;
+  /** The most features that an invocation keeps sums of in registers, in fours: at most 8. */
+  readonly quads: Readonly<Record<TiledPass, number>>;
+  readonly lanes: number;
+}
+
+/** What each form is for stands in shaders/attention.wgsl. Two sums a feature make backward_key's slice narrower. */
 export const attentionTilings: Readonly<Record<DeviceClass, Tiling>> = {
-  software: {
-    tile: 8,
-    quads: { forward: 8, backward_query: 8, backward_key: 8 },
-    lanes: 16,
-    tilesFirst: false,
-  },
-  gpu: { tile: 4, quads: { forward: 8, backward_query: 8, backward_key: 4 }, lanes: 64, tilesFirst: true },
+  software: { wide: true, quads: { forward: 8, backward_query: 8, backward_key: 8 }, lanes: 8 },
+  gpu: { wide: false, quads: { forward: 8, backward_query: 8, backward_key: 4 }, lanes: 64 },
 };
 
 /** y_i = Σ_j softmax_j(scale · q_i · k_j) v_j over the keys j in keyRange[i] → [queries, heads · headDim]. */
@@ -141,6 +131,12 @@ function params({ graph, q, kv, ...attributes }: Attention): Record<string, numb
   };
 }
 
+/** Whether every row and head starts at a whole vec4f. */
+function isAligned({ q, kv, headDim }: Attention): boolean {
+  const offsets = [headDim, q.start, widthOf(q.value), kv.keyStart, kv.valueStart, widthOf(kv.value)];
+  return offsets.every((offset) => offset % 4 === 0);
+}
+
 /** A pass whose invocations own a tile of rows of one head and a slice of its features. */
 function tiled(
   attributes: Attention,
@@ -149,19 +145,18 @@ function tiled(
   bindings: Dispatch["bindings"],
 ): Dispatch {
   const { graph, q, kv, headDim } = attributes;
-  const { tile, quads, lanes, tilesFirst } = attentionTilings[traits.deviceClass];
-  const slices = Math.ceil(headDim / (4 * quads[entry]));
+  const { wide, quads, lanes } = attentionTilings[traits.deviceClass];
+  const slices = wide ? 1 : Math.ceil(headDim / (4 * quads[entry]));
+  const tile = wide ? 8 : 4;
   const byKey = entry === "backward_key";
   const rows = graph.extentOf(rowsOf(byKey ? kv.value : q.value));
   const parts = slices * (byKey ? attributes.keyValueHeads : attributes.heads);
-  const offsets = [headDim, q.start, widthOf(q.value), kv.keyStart, kv.valueStart, widthOf(kv.value)];
   const overrides = {
-    TILE: tile,
-    // Slices of one width, so that none is computed beyond the head's features.
-    QUADS: Math.ceil(Math.ceil(headDim / 4) / slices),
+    WIDE: wide ? 1 : 0,
+    // Slices of one width, so that little is computed beyond the head's features.
+    QUADS: wide ? 1 : Math.ceil(Math.ceil(headDim / 4) / slices),
+    ALIGNED: isAligned(attributes) ? 1 : 0,
     LANES: lanes,
-    ALIGNED: offsets.every((offset) => offset % 4 === 0) ? 1 : 0,
-    TILES_FIRST: tilesFirst ? 1 : 0,
   };
   return {
     kernel: { file: "attention", entry, overrides },
@@ -181,7 +176,7 @@ function flat(
 ): Dispatch {
   const extent = attributes.graph.extentOf(rows);
   return {
-    kernel: { file: "attention", entry, overrides: { LANES } },
+    kernel: { file: "attention", entry, overrides: { LANES, ALIGNED: isAligned(attributes) ? 1 : 0 } },
     params: { ...params(attributes), queries_extent: extent.index, q_width: width },
     bindings,
     workgroups: (size) => Math.ceil((size(extent) * width) / LANES),
