@@ -1,0 +1,113 @@
+/** `npm run train -- --model DIR --data FILE --config run.json [--adapter DIR] [--out DIR]` */
+import { mkdir, writeFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { ConfigError } from "../base/errors.ts";
+import { readJsonObject } from "../base/read-json.ts";
+import { parseRows, rowFormat } from "../data/rows.ts";
+import { Gpu } from "../gpu/device.ts";
+import { Kernels } from "../gpu/kernels.ts";
+import { parseRunFile } from "../train/runFile.ts";
+import { Session } from "../train/session.ts";
+import { requestNodeDevice } from "./device.ts";
+import { fileSource, openDirectory } from "./files.ts";
+
+const USAGE = "npm run train -- --model DIR --data FILE --config run.json [--adapter DIR] [--out DIR]";
+
+function readArguments() {
+  const options = {
+    model: { type: "string" },
+    data: { type: "string" },
+    config: { type: "string" },
+    adapter: { type: "string" },
+    out: { type: "string", default: "adapter" },
+  } as const;
+  try {
+    const { values } = parseArgs({ options });
+    const { model, data, config } = values;
+    if (model !== undefined && data !== undefined && config !== undefined)
+      return { ...values, model, data, config };
+  } catch (thrown) {
+    throw new ConfigError("arguments", `${(thrown as Error).message}.`, `Usage: ${USAGE}`);
+  }
+  throw new ConfigError("arguments", "--model, --data and --config must be given.", `Usage: ${USAGE}`);
+}
+
+const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+/** One line that is drawn over itself on a terminal, and left out where there is none. */
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
+}
+
+function bar(done: number, total: number): string {
+  const filled = Math.round((20 * done) / Math.max(1, total));
+  return `[${"#".repeat(filled)}${".".repeat(20 - filled)}] ${done}/${total}`;
+}
+
+async function main(): Promise<void> {
+  const given = readArguments();
+  const run = parseRunFile(await readJsonObject(await fileSource(given.config)), basename(given.config));
+  const data = await fileSource(given.data);
+  const { rows, replacedSurrogates } = await parseRows(data, { format: rowFormat(data.name) });
+  const model = await openDirectory(given.model);
+  const adapter = given.adapter === undefined ? undefined : await openDirectory(given.adapter);
+
+  const node = await requestNodeDevice();
+  console.log(`device     ${node.description}`);
+  const gpu = new Gpu(node.device);
+  const session = await Session.open(
+    gpu,
+    new Kernels(gpu),
+    { model, rows, run, adapter },
+    (stage, done, total) => {
+      progress(
+        stage === "load"
+          ? `loading ${mebibytes(done)} of ${mebibytes(total)}`
+          : `compiling ${bar(done, total)}`,
+      );
+    },
+  );
+  const { summary } = session;
+  const share = (100 * summary.trainableCount) / (summary.parameters + summary.trainableCount);
+  console.log(`model      ${summary.modelType}, ${summary.parameters} parameters`);
+  console.log(
+    `trainable  ${summary.trainableCount} (${share.toFixed(3)} %) in ${summary.trainable.length} tensors`,
+  );
+  for (const { key, shape } of summary.trainable) console.log(`             ${key} [${shape.join(", ")}]`);
+  const { tokenised } = summary;
+  console.log(
+    `data       ${tokenised.rows.length} rows, ${tokenised.tokens} tokens, ${tokenised.targets} trained; ` +
+      `${tokenised.leftOut} rows left out, ${tokenised.cut} cut`,
+  );
+  if (replacedSurrogates > 0) console.log(`           ${replacedSurrogates} lone surrogates were replaced`);
+  const memory = Object.entries(summary.memory).map(([part, bytes]) => `${part} ${mebibytes(bytes)}`);
+  console.log(`memory     ${memory.join(", ")}`);
+  for (const warning of summary.warnings) console.log(`note       ${warning}`);
+
+  await session.trainer.prepare();
+  await session.run((report) => {
+    const line = `${bar(report.step, summary.steps)}  loss ${report.loss.toFixed(4)}`;
+    if (process.stderr.isTTY) progress(line);
+    else if (report.step === 1 || report.step === summary.steps || report.step % 10 === 0) console.log(line);
+  });
+  progress("");
+
+  const out = resolve(given.out);
+  await mkdir(out, { recursive: true });
+  const facts = { baseModel: given.model, dataset: data.name, device: node.description };
+  for (const [name, bytes] of await session.files(facts)) await writeFile(join(out, name), bytes);
+  const [first, last] = [session.reports[0], session.reports.at(-1)];
+  if (first && last) {
+    const perSecond = session.reports.reduce((sum, { tokens }) => sum + tokens, 0) / (last.elapsed_ms / 1000);
+    console.log(
+      `done       ${last.step} steps, loss ${first.loss.toFixed(4)} → ${last.loss.toFixed(4)}, ` +
+        `${perSecond.toFixed(0)} trained tokens a second`,
+    );
+  }
+  console.log(`adapter    ${out}`);
+  session.destroy();
+  node.device.destroy();
+}
+
+await main();

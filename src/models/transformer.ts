@@ -1,0 +1,369 @@
+/** A decoder as a plain function over Values. Calling it records the graph; families differ by their config alone. */
+import type { StoredTensor } from "../base/bytes.ts";
+import { ConfigError, FormatError } from "../base/errors.ts";
+import type { ArenaLayout, ArenaTensor } from "../graph/arena.ts";
+import type { Graph } from "../graph/graph.ts";
+import { bytesPerElement, type Value } from "../graph/value.ts";
+import { loraKey, savedKey } from "../lora/adapterKeys.ts";
+import { type AdaptedModule, type LoraContext, type Projection, project } from "../lora/layer.ts";
+import type { ModuleDescriptor } from "../lora/modules.ts";
+import type { Selection } from "../lora/targets.ts";
+import { attention } from "../ops/attention.ts";
+import { embedding } from "../ops/embedding.ts";
+import { gelu } from "../ops/gelu.ts";
+import { headNorm } from "../ops/headnorm.ts";
+import { layerNorm } from "../ops/layernorm.ts";
+import { rmsNorm } from "../ops/rmsnorm.ts";
+import { rotary } from "../ops/rotary.ts";
+import { swiglu } from "../ops/swiglu.ts";
+import { stackRows, type Weight } from "../ops/weight.ts";
+import type { ModelConfig } from "./config.ts";
+import { checkpointTensor, type FrozenWeights, storedType } from "./frozen.ts";
+import { rotaryTables } from "./rotary.ts";
+import { describeModules, type LayerNames, modelNames } from "./skeleton.ts";
+
+/** What the trace needs of a micro-batch. */
+export interface ModelInputs {
+  readonly ids: Value;
+  readonly positions: Value;
+  /** By window of attention; undefined is all of the row. */
+  readonly ranges: ReadonlyMap<number | undefined, { readonly keyRange: Value; readonly queryRange: Value }>;
+  readonly lora: LoraContext;
+}
+
+/** Parameter groups of the optimizer: Trainer's AdamW decays neither biases nor the weights of norms. */
+export const DECAYED = 0;
+export const UNDECAYED = 1;
+
+/** Everything about a model that does not depend on the micro-batch. */
+export class Model {
+  readonly config: ModelConfig;
+  readonly modules: readonly ModuleDescriptor[];
+  private readonly byName: ReadonlyMap<string, ModuleDescriptor>;
+  private readonly tensors: ReadonlyMap<string, StoredTensor>;
+
+  constructor(config: ModelConfig, tensors: ReadonlyMap<string, StoredTensor>) {
+    this.config = config;
+    this.tensors = tensors;
+    this.modules = describeModules(config);
+    this.byName = new Map(this.modules.map((module) => [module.name, module]));
+  }
+
+  module(name: string): ModuleDescriptor {
+    const module = this.byName.get(name);
+    if (!module) throw new ConfigError("no-module", `The model has no module "${name}".`);
+    return module;
+  }
+
+  /** A module's parameter in the checkpoint, its shape checked. A tied head is the embedding. */
+  tensor(name: string, parameter: string): StoredTensor {
+    const { embedding: table, head } = modelNames(this.config);
+    const owner = name === head && this.config.tied ? table : name;
+    const full = `${owner}.${parameter}`;
+    const tensor = checkpointTensor(this.tensors, full);
+    const wanted = this.module(name).parameters[parameter]!;
+    if (!tensor) {
+      throw new FormatError(
+        "tensor-missing",
+        `The checkpoint has no tensor "${full}" of shape [${wanted}].`,
+        "Check that config.json belongs to these weights and that no file is missing.",
+      );
+    }
+    if (tensor.shape.length !== wanted.length || tensor.shape.some((size, i) => size !== wanted[i])) {
+      throw new FormatError(
+        "shape-mismatch",
+        `"${full}" has shape [${tensor.shape}], config.json asks for [${wanted}].`,
+        "Check that config.json belongs to these weights.",
+      );
+    }
+    return tensor;
+  }
+
+  /** Parameters of the base model: the tied head counts once. */
+  parameterCount(): number {
+    const { head } = modelNames(this.config);
+    return this.modules
+      .filter(({ name }) => !(name === head && this.config.tied))
+      .flatMap(({ parameters }) => Object.values(parameters))
+      .reduce((sum, shape) => sum + shape.reduce((product, size) => product * size, 1), 0);
+  }
+}
+
+/** Linear modules that share an input, and so one product and one launch of each low-rank pass. */
+function projectionsOf(config: ModelConfig): (readonly string[])[] {
+  return modelNames(config).layers.flatMap(({ qkv, output, mlpIn, mlpOut }) => [
+    qkv,
+    [output],
+    mlpIn,
+    [mlpOut],
+  ]);
+}
+
+/** Gives every trainable tensor its place. Factors that one kernel reaches together share a chunk. */
+export function layOutTrainables(model: Model, selection: Selection, layout: ArenaLayout): void {
+  const targets = new Map(selection.lora.map((target) => [target.module.name, target]));
+  for (const { module } of selection.lora) {
+    if (module.kind === "linear" || module.kind === "conv1d") continue;
+    throw new ConfigError(
+      "target-kind",
+      `target_modules takes ${module.name}, which is ${module.kind === "head" ? "the output embedding" : `a ${module.kind}`}: LoRA on it is not there yet.`,
+      "Leave it out of target_modules; the head can be trained whole with modules_to_save.",
+    );
+  }
+  for (const names of projectionsOf(model.config)) {
+    const adapted = names.flatMap((name) => targets.get(name) ?? []);
+    if (adapted.length === 0) continue;
+    layout.placeTogether(
+      adapted.flatMap(({ module, r }) => [
+        { name: loraKey(module.name, "lora_A"), shape: [r, module.inFeatures], group: DECAYED },
+        { name: loraKey(module.name, "lora_B"), shape: [module.outFeatures, r], group: DECAYED },
+      ]),
+    );
+  }
+  for (const module of selection.saved) {
+    for (const [parameter, shape] of Object.entries(module.parameters)) {
+      const decayed = parameter !== "bias" && module.kind !== "norm";
+      const turned = module.kind === "conv1d" && shape.length === 2 ? [shape[1]!, shape[0]!] : shape;
+      layout.place(savedKey(module.name, parameter), turned, decayed ? DECAYED : UNDECAYED);
+    }
+  }
+}
+
+/** Traces the model into a graph. One tracer serves one graph. */
+export class Tracer {
+  readonly parameters = new Map<string, Value>();
+  private readonly graph: Graph;
+  private readonly model: Model;
+  private readonly frozen: FrozenWeights;
+  private readonly layout: ArenaLayout;
+  private readonly saved: ReadonlySet<string>;
+  private readonly scaleIndex: ReadonlyMap<string, number>;
+  private readonly trained: boolean;
+  private readonly maxBinding: number;
+
+  constructor(options: {
+    graph: Graph;
+    model: Model;
+    frozen: FrozenWeights;
+    layout: ArenaLayout;
+    selection: Selection;
+    /** False for evaluation: parameters are there, gradients are not. */
+    trained: boolean;
+    /** Bytes that a binding may have; larger matrices are cut into slices. */
+    maxBinding: number;
+  }) {
+    this.graph = options.graph;
+    this.model = options.model;
+    this.frozen = options.frozen;
+    this.layout = options.layout;
+    this.trained = options.trained;
+    this.maxBinding = options.maxBinding;
+    this.saved = new Set(options.selection.saved.map(({ name }) => name));
+    this.scaleIndex = new Map(options.selection.lora.map(({ module }, i) => [module.name, i]));
+  }
+
+  /** ids [tokens] → hidden states after the last norm [tokens, width]. `maxPositions`: the longest row. */
+  hidden(inputs: ModelInputs, maxPositions: number): Value {
+    const { graph } = this;
+    const { config } = this.model;
+    const names = modelNames(config);
+    let h = embedding(graph, inputs.ids, this.table(names.embedding));
+    if (names.positions) h = embedding(graph, inputs.positions, this.table(names.positions), h);
+    const turn = this.rotation(maxPositions);
+    names.layers.forEach((layer, i) => {
+      h = graph.inBlock(i, () => this.block(h, layer, i, inputs, turn));
+    });
+    return this.norm(h, names.norm);
+  }
+
+  /** The output embedding, [vocabulary, width]. */
+  head(): Weight {
+    const { head, embedding: table } = modelNames(this.model.config);
+    if (this.saved.has(head)) return stackRows(head, [this.parameter(savedKey(head, "weight"))]);
+    return this.model.config.tied ? this.table(table) : this.table(head);
+  }
+
+  private block(
+    x: Value,
+    layer: LayerNames,
+    index: number,
+    inputs: ModelInputs,
+    turn: { cos: Value; sin: Value } | undefined,
+  ): Value {
+    const { graph } = this;
+    const { config } = this.model;
+    const { heads, keyValueHeads, headDim } = config;
+    let qkv = project(graph, this.norm(x, layer.attentionNorm), this.projection(layer.qkv), inputs.lora);
+    if (layer.queryNorm && layer.keyNorm) {
+      const gains = [layer.queryNorm, layer.keyNorm].map((name) => this.vector(name, "weight")) as [
+        Value,
+        Value,
+      ];
+      qkv = headNorm(graph, qkv, ...gains, { heads, keyValueHeads, headDim, eps: config.normEps });
+    }
+    if (turn) {
+      qkv = rotary(
+        graph,
+        qkv,
+        { heads: heads + keyValueHeads, headDim },
+        inputs.positions,
+        turn.cos,
+        turn.sin,
+      );
+    }
+    const range = inputs.ranges.get(config.slidingWindow[index])!;
+    const attended = attention(graph, {
+      q: { value: qkv, start: 0 },
+      kv: { value: qkv, keyStart: heads * headDim, valueStart: (heads + keyValueHeads) * headDim },
+      heads,
+      keyValueHeads,
+      headDim,
+      scale: config.attentionScale[index]!,
+      ...range,
+    });
+    const h = project(graph, attended, this.projection([layer.output]), inputs.lora, x);
+    const inner = project(graph, this.norm(h, layer.mlpNorm), this.projection(layer.mlpIn), inputs.lora);
+    const activated =
+      config.mlpKind === "gated"
+        ? swiglu(graph, inner)
+        : gelu(graph, inner, config.activation === "gelu" ? "exact" : "tanh");
+    return project(graph, activated, this.projection([layer.mlpOut]), inputs.lora, h);
+  }
+
+  private norm(x: Value, name: string): Value {
+    const { normKind, normEps } = this.model.config;
+    const gain = this.vector(name, "weight");
+    return normKind === "rms"
+      ? rmsNorm(this.graph, x, gain, normEps)
+      : layerNorm(this.graph, x, gain, this.vector(name, "bias"), normEps);
+  }
+
+  /** Joins linear modules that share their input. Neighbours that are frozen and stored alike lie in one buffer. */
+  private projection(names: readonly string[]): Projection {
+    const values: Value[] = [];
+    const biases: Value[] = [];
+    const adapted: AdaptedModule[] = [];
+    const hasBias = this.model.module(names[0]!).parameters.bias !== undefined;
+    let row = 0;
+    let run: string[] = [];
+    const flush = (): void => {
+      if (run.length === 0) return;
+      const slices = this.matrix(run);
+      values.push(...slices);
+      if (hasBias) biases.push(...this.biasSlices(run, slices));
+      run = [];
+    };
+    for (const name of names) {
+      const { inFeatures, outFeatures } = this.model.module(name);
+      const index = this.scaleIndex.get(name);
+      if (index !== undefined) {
+        const a = this.parameter(loraKey(name, "lora_A"));
+        const b = this.parameter(loraKey(name, "lora_B"));
+        adapted.push({ rowStart: row, rows: outFeatures, a, b, scale: index, dropoutKey: index });
+      }
+      row += outFeatures;
+      if (this.saved.has(name)) {
+        flush();
+        values.push(this.parameter(savedKey(name, "weight")));
+        if (hasBias) biases.push(this.parameter(savedKey(name, "bias")));
+        continue;
+      }
+      const first = run[0];
+      if (first !== undefined && !this.storedAlike(first, name, run, inFeatures)) flush();
+      run.push(name);
+    }
+    flush();
+    return { weight: stackRows(names.join(" + "), values), biases, adapted };
+  }
+
+  private storedAlike(first: string, name: string, run: readonly string[], width: number): boolean {
+    const dtype = storedType(this.model.tensor(name, "weight"));
+    const rows = [...run, name].reduce((sum, part) => sum + this.model.module(part).outFeatures, 0);
+    const fits = rows * width * bytesPerElement[dtype] <= this.maxBinding;
+    return fits && dtype === storedType(this.model.tensor(first, "weight"));
+  }
+
+  private parameter(key: string): Value {
+    let value = this.parameters.get(key);
+    if (!value) {
+      const tensor: ArenaTensor | undefined = this.layout.tensors.get(key);
+      if (!tensor) throw new ConfigError("no-parameter", `${key} has no place among the trainable tensors.`);
+      value = this.graph.parameter(key, tensor.shape, tensor.place, this.trained);
+      this.parameters.set(key, value);
+    }
+    return value;
+  }
+
+  /** A norm's gain or bias, [width] in f32. */
+  private vector(name: string, parameter: string): Value {
+    if (this.saved.has(name)) return this.parameter(savedKey(name, parameter));
+    return this.stackedVector([name], parameter);
+  }
+
+  private stackedVector(names: readonly string[], parameter: string): Value {
+    const tensors = names.map((name) => this.model.tensor(name, parameter));
+    const length = tensors.reduce((sum, { shape }) => sum + shape[0]!, 0);
+    const key = names.map((name) => `${name}.${parameter}`).join(" + ");
+    const value = this.graph.constant(key, [length], "f32");
+    this.frozen.bind(key, value, 4 * length, { tensors, transposed: false, dtype: "f32" });
+    return value;
+  }
+
+  /** A bias per slice of a frozen matrix. */
+  private biasSlices(names: readonly string[], slices: readonly Value[]): Value[] {
+    if (slices.length === 1) return [this.stackedVector(names, "bias")];
+    const tensors = names.map((name) => this.model.tensor(name, "bias"));
+    let start = 0;
+    return slices.map((slice) => {
+      const rows = slice.shape[0] as number;
+      const key = `${slice.name} bias`;
+      const value = this.graph.constant(key, [rows], "f32");
+      const range = [start, start + rows] as const;
+      this.frozen.bind(key, value, 4 * rows, { tensors, transposed: false, dtype: "f32", rows: range });
+      start += rows;
+      return value;
+    });
+  }
+
+  private table(name: string): Weight {
+    return stackRows(name, this.matrix([name]));
+  }
+
+  /** Frozen modules one below the other, as one constant, or several where it would pass a binding. */
+  private matrix(names: readonly string[]): Value[] {
+    const tensors = names.map((name) => this.model.tensor(name, "weight"));
+    const transposed = this.model.module(names[0]!).kind === "conv1d";
+    const dtype = storedType(tensors[0]!);
+    const width = tensors[0]!.shape[transposed ? 0 : 1]!;
+    const rows = tensors.reduce((sum, { shape }) => sum + shape[transposed ? 1 : 0]!, 0);
+    const rowBytes = width * bytesPerElement[dtype];
+    const perSlice = Math.min(rows, Math.floor(this.maxBinding / rowBytes));
+    const whole = names.map((name) => `${name}.weight`).join(" + ");
+    return Array.from({ length: Math.ceil(rows / perSlice) }, (_, i) => {
+      const start = i * perSlice;
+      const end = Math.min(rows, start + perSlice);
+      const key = perSlice === rows ? whole : `${whole} [${start}, ${end})`;
+      const value = this.graph.constant(key, [end - start, width], dtype);
+      const source = {
+        tensors,
+        transposed,
+        dtype,
+        ...(perSlice === rows ? {} : { rows: [start, end] as const }),
+      };
+      this.frozen.bind(key, value, (end - start) * rowBytes, source);
+      return value;
+    });
+  }
+
+  private rotation(positions: number): { cos: Value; sin: Value } | undefined {
+    const { rotary: setting, headDim } = this.model.config;
+    if (!setting) return undefined;
+    const { cos, sin } = rotaryTables(setting, headDim, positions);
+    const table = (name: string, numbers: Float32Array): Value => {
+      const value = this.graph.constant(name, [positions, headDim / 2], "f32");
+      this.frozen.bind(`${name} ${positions}`, value, numbers.byteLength, { numbers });
+      return value;
+    };
+    return { cos: table("rotary cos", cos), sin: table("rotary sin", sin) };
+  }
+}

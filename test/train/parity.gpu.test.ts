@@ -1,0 +1,40 @@
+/** Whole runs against PEFT itself. GRAFT_PARITY=all takes every run of reference/dumps, not only the core. */
+import { readdirSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
+import { Gpu } from "../../src/gpu/device.ts";
+import { Kernels } from "../../src/gpu/kernels.ts";
+import { DUMPS, parityCase, replay } from "./parityRun.ts";
+
+/** LoRA on the output embedding is refused by name. */
+const REFUSED = ["llama_lm_head_lora"];
+
+let node: NodeDevice;
+let gpu: Gpu;
+let kernels: Kernels;
+beforeAll(async () => {
+  node = await requestNodeDevice({ limits: "default" });
+  gpu = new Gpu(node.device);
+  kernels = new Kernels(gpu);
+});
+afterAll(() => node.device.destroy());
+
+const cases = readdirSync(`${DUMPS}/runs`)
+  .map(parityCase)
+  .filter(({ core, name }) => !REFUSED.includes(name) && (core || process.env.GRAFT_PARITY === "all"));
+
+describe("30 steps equal PEFT's", () => {
+  it.each(cases)("$name: $about", async ({ name }) => {
+    const errors = await replay(gpu, kernels, name);
+    if (process.env.GRAFT_PARITY) console.log(name, JSON.stringify(errors));
+    expect(errors.tokens).toBe(0);
+    expect(errors.lr).toBeLessThan(1e-9);
+    expect(errors.loss).toBeLessThan(1e-5);
+    expect(errors.gradNorm).toBeLessThan(1e-4);
+    for (const [kind, error] of Object.entries(errors.change)) {
+      expect(error, `change of ${kind}`).toBeLessThan(1e-3);
+    }
+    // Nothing of the run is left on the device but what the next one shares.
+    expect(gpu.totalBytes()).toBe(256);
+  });
+});

@@ -1,0 +1,116 @@
+/** Replays a run of reference/dumps on the engine and measures how far it is from PEFT's. */
+import { readFileSync } from "node:fs";
+import { fileSource, openDirectory } from "../../src/cli/files.ts";
+import { parseRows } from "../../src/data/rows.ts";
+import { toFloat32 } from "../../src/formats/floats.ts";
+import { openSafetensors } from "../../src/formats/safetensors.ts";
+import { arraySource } from "../../src/formats/sources.ts";
+import type { Gpu } from "../../src/gpu/device.ts";
+import type { Kernels } from "../../src/gpu/kernels.ts";
+import { parseRunFile } from "../../src/train/runFile.ts";
+import { Session } from "../../src/train/session.ts";
+
+export const DUMPS = "reference/dumps";
+
+export interface ParityCase {
+  readonly name: string;
+  readonly base: string;
+  readonly data: string;
+  readonly about: string;
+  readonly core: boolean;
+}
+
+/** Largest relative differences over the run; a kind of tensor that the run does not train is absent. */
+export interface ParityErrors {
+  readonly loss: number;
+  readonly gradNorm: number;
+  readonly lr: number;
+  readonly tokens: number;
+  readonly change: Readonly<Record<string, number>>;
+}
+
+export function parityCase(name: string): ParityCase {
+  return JSON.parse(readFileSync(`${DUMPS}/runs/${name}/case.json`, "utf8")) as ParityCase;
+}
+
+type Tensors = Map<string, Float32Array>;
+
+async function readTensors(bytes: Uint8Array): Promise<Tensors> {
+  const { tensors } = await openSafetensors(arraySource(bytes, "adapter_model.safetensors"));
+  const values: Tensors = new Map();
+  for (const [name, tensor] of tensors) values.set(name, toFloat32(await tensor.read(), tensor.dtype));
+  return values;
+}
+
+export async function openParitySession(
+  gpu: Gpu,
+  kernels: Kernels,
+  name: string,
+  change: (run: ReturnType<typeof parseRunFile>) => void = () => {},
+): Promise<Session> {
+  const { base, data } = parityCase(name);
+  const folder = `${DUMPS}/runs/${name}`;
+  const run = parseRunFile(JSON.parse(readFileSync(`${folder}/run.json`, "utf8")), "run.json");
+  change(run);
+  const { rows } = await parseRows(await fileSource(`${DUMPS}/data/${data}`), { format: "jsonl" });
+  return Session.open(gpu, kernels, {
+    model: await openDirectory(`${DUMPS}/bases/${base}`),
+    rows,
+    run,
+    adapter: await openDirectory(`${folder}/initial`),
+  });
+}
+
+export async function replay(gpu: Gpu, kernels: Kernels, name: string): Promise<ParityErrors> {
+  const folder = `${DUMPS}/runs/${name}`;
+  const session = await openParitySession(gpu, kernels, name);
+  await session.trainer.prepare();
+  await session.run(() => {});
+  const files = await session.files({ baseModel: null, dataset: "parity", device: null });
+  session.destroy();
+  const expected = readFileSync(`${folder}/metrics.jsonl`, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<"loss" | "grad_norm" | "lr" | "tokens", number>);
+  if (session.reports.length !== expected.length) {
+    throw new Error(`${name}: ${session.reports.length} steps, PEFT took ${expected.length}`);
+  }
+  const worst = (key: "loss" | "grad_norm" | "lr" | "tokens"): number =>
+    Math.max(
+      ...session.reports.map((report, i) => {
+        const off = Math.abs(report[key] - expected[i]![key]);
+        return off === 0 ? 0 : off / Math.abs(expected[i]![key]);
+      }),
+    );
+  const mine = await readTensors(files.get("adapter_model.safetensors")!);
+  const before = await readTensors(readFileSync(`${folder}/initial/adapter_model.safetensors`));
+  const after = await readTensors(readFileSync(`${folder}/final/adapter_model.safetensors`));
+  return {
+    loss: worst("loss"),
+    gradNorm: worst("grad_norm"),
+    lr: worst("lr"),
+    tokens: worst("tokens"),
+    change: changes(mine, before, after),
+  };
+}
+
+/** ‖mine − PEFT's‖ / ‖PEFT's change‖, over all tensors of a kind together. */
+function changes(mine: Tensors, before: Tensors, after: Tensors): Record<string, number> {
+  const sums: Record<string, { off: number; moved: number }> = {};
+  if ([...mine.keys()].sort().join() !== [...after.keys()].sort().join()) {
+    throw new Error("the exported tensors are not those that PEFT wrote");
+  }
+  for (const [key, final] of after) {
+    const kind = key.includes("lora_A") ? "A" : key.includes("lora_B") ? "B" : "whole";
+    sums[kind] ??= { off: 0, moved: 0 };
+    const own = mine.get(key)!;
+    const start = before.get(key)!;
+    final.forEach((value, i) => {
+      sums[kind]!.off += (own[i]! - value) ** 2;
+      sums[kind]!.moved += (value - start[i]!) ** 2;
+    });
+  }
+  return Object.fromEntries(
+    Object.entries(sums).map(([kind, { off, moved }]) => [kind, Math.sqrt(off / Math.max(moved, 1e-30))]),
+  );
+}
