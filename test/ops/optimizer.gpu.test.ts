@@ -162,7 +162,8 @@ const mixed = [
     { elements: 64, group: 2 },
     { elements: 4097, group: 1 },
   ],
-  [{ elements: 9000, group: 2 }],
+  // Ends without a gap, so that one element too many is seen.
+  [{ elements: 9024, group: 2 }],
   [
     { elements: 63, group: 1 },
     { elements: 65, group: 0 },
