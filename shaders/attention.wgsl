@@ -339,11 +339,8 @@ fn scaled(rows: Rows, by: Each) -> Rows {
   return product;
 }
 
-// Empty ranges become (0, 0).
 fn ranges(k: vec2u, l: vec2u, m: vec2u, n: vec2u) -> Ranges {
-  let first = vec4u(k.x, l.x, m.x, n.x);
-  let end = vec4u(k.y, l.y, m.y, n.y);
-  return Ranges(select(vec4u(), first, first < end), select(vec4u(), end, first < end));
+  return Ranges(vec4u(k.x, l.x, m.x, n.x), vec4u(k.y, l.y, m.y, n.y));
 }
 
 // Rows from `end` on see nothing.
