@@ -42,7 +42,10 @@ export function success<T>(value: T): Result<T> {
 /** Turns a thrown value into a Failure; what is not a GraftError is reported as a defect of ours. */
 export function failure(thrown: unknown): Failure {
   if (thrown instanceof GraftError) {
-    return { ok: false, code: thrown.code, message: thrown.message, remedy: thrown.remedy };
+    const { code, remedy } = thrown;
+    // An Error's message ends with the remedy, for those who see nothing else; here the two stand apart.
+    const message = remedy ? thrown.message.slice(0, -remedy.length).trimEnd() : thrown.message;
+    return { ok: false, code, message, remedy };
   }
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   return { ok: false, code: "internal", message, remedy: "This is a defect in Graft: please report it." };

@@ -1,5 +1,6 @@
 /** A WebGPU device in Node, from Dawn. Which driver it finds is settled by the environment (scripts/gpu-env.mjs). */
 import { DeviceError } from "../base/errors.ts";
+import { adapterLimits, describeAdapter, helpfulFeatures } from "../gpu/request.ts";
 
 export interface NodeDevice {
   readonly gpu: GPU;
@@ -20,21 +21,6 @@ export interface NodeDeviceRequest {
   /** Features to enable where the adapter has them. */
   readonly features?: readonly GPUFeatureName[];
 }
-
-const helpfulFeatures: readonly GPUFeatureName[] = ["timestamp-query", "shader-f16", "subgroups"];
-
-const helpfulLimits = [
-  "maxBufferSize",
-  "maxStorageBufferBindingSize",
-  "maxUniformBufferBindingSize",
-  "maxStorageBuffersPerShaderStage",
-  "maxComputeWorkgroupStorageSize",
-  "maxComputeInvocationsPerWorkgroup",
-  "maxComputeWorkgroupSizeX",
-  "maxComputeWorkgroupSizeY",
-  "maxComputeWorkgroupSizeZ",
-  "maxComputeWorkgroupsPerDimension",
-] as const satisfies readonly (keyof GPUSupportedLimits)[];
 
 // Dawn lives as long as this object does; once it is collected, every call into its adapters and devices crashes.
 let dawn: GPU | undefined;
@@ -61,7 +47,7 @@ export async function requestNodeDevice(request: NodeDeviceRequest = {}): Promis
     requiredFeatures: features,
     requiredLimits: requiredLimits(adapter, request.limits ?? "adapter"),
   });
-  return { gpu, adapter, device, software, description: describe(info) };
+  return { gpu, adapter, device, software, description: describeAdapter(info) };
 }
 
 function noAdapter(): DeviceError {
@@ -79,11 +65,5 @@ function requiredLimits(
 ): Record<string, number> {
   if (limits === "default") return {};
   if (limits !== "adapter") return { ...limits };
-  return Object.fromEntries(helpfulLimits.map((name) => [name, adapter.limits[name]]));
-}
-
-function describe(info: GPUAdapterInfo): string {
-  const family = [info.vendor, info.architecture].filter(Boolean).join(" ");
-  if (info.isFallbackAdapter) return `${info.description || family} (software: no GPU was found)`;
-  return [info.device || info.description, family && `(${family})`].filter(Boolean).join(" ");
+  return adapterLimits(adapter);
 }

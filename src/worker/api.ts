@@ -1,0 +1,101 @@
+/**
+ * What the training worker can be asked. Plain data only, and no word of GPUs' own: whoever calls need not know how
+ * the engine works. Whatever can be expected to fail comes back as a value, for classes do not cross to the page.
+ */
+import type { Failure, Result } from "../base/errors.ts";
+import type { JsonObject } from "../base/json.ts";
+import type { MemoryEstimate, StepReport } from "../train/trainer.ts";
+
+export type { Failure, MemoryEstimate, Result, StepReport };
+
+export interface DeviceFacts {
+  /** For people: "NVIDIA H100 (nvidia hopper)". */
+  readonly description: string;
+  readonly vendor: string;
+  readonly architecture: string;
+  /** A CPU does the work. */
+  readonly software: boolean;
+}
+
+/** The files of one folder, without its subfolders. */
+export interface Folder {
+  readonly label: string;
+  readonly files: readonly File[];
+}
+
+/** Files are handed over as they are: the worker reads what it needs of them, when it needs it. */
+export interface OpenRequest {
+  /** A Hugging Face checkpoint. */
+  readonly model: Folder;
+  /** Rows to train on, one JSON object a line. */
+  readonly data: File;
+  /** A run file, or what one holds; {} for the defaults. */
+  readonly run: File | JsonObject;
+  /** An adapter to start from, as PEFT saves them. */
+  readonly adapter?: Folder | undefined;
+}
+
+/** What people are told before the first step. */
+export interface RunSummary {
+  readonly modelType: string;
+  /** Of the base model. */
+  readonly parameters: number;
+  /** Name and shape of everything that trains, by PEFT's keys. */
+  readonly trainable: readonly { readonly key: string; readonly shape: readonly number[] }[];
+  readonly trainableCount: number;
+  readonly steps: number;
+  /** In bytes; known before any of it is taken. */
+  readonly memory: MemoryEstimate;
+  readonly rows: RowCounts;
+  readonly warnings: readonly string[];
+}
+
+export interface RowCounts {
+  readonly used: number;
+  /** Nothing to train on. */
+  readonly leftOut: number;
+  /** Longer than max_length. */
+  readonly cut: number;
+  readonly tokens: number;
+  /** Tokens that are trained on. */
+  readonly targets: number;
+  /** Halves of surrogate pairs that stood alone. */
+  readonly replacedSurrogates: number;
+}
+
+/** Before the first step: bytes of the base model, then pipelines. */
+export interface Progress {
+  readonly stage: "load" | "compile";
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface TrainOutcome {
+  /** Steps taken so far. */
+  readonly steps: number;
+  /** No step is left. */
+  readonly finished: boolean;
+}
+
+export interface TrainApi {
+  /** The device that runs will use, or why there is none. */
+  device(): Promise<Result<DeviceFacts>>;
+  /** Answers only when the device has been lost; what the open run had trained is lost with it. */
+  deviceLost(): Promise<Failure>;
+  /** Reads and plans a run; takes no memory on the device yet. A run that is open is ended first. */
+  open(request: OpenRequest): Promise<Result<RunSummary>>;
+  /**
+   * Takes the steps of the open run that are left, until none is or `pause` is called. The first time it loads the
+   * base model and compiles. Reports come in order, those of 50 ms at once.
+   */
+  train(
+    onProgress: (progress: Progress) => void,
+    onReports: (reports: readonly StepReport[]) => void,
+  ): Promise<Result<TrainOutcome>>;
+  /** Lets `train` return once the steps that are under way are done; called again, `train` goes on from there. */
+  pause(): Promise<void>;
+  /** The adapter as it is after the last step, by file name. While steps are taken it is waited for. */
+  adapter(): Promise<Result<Record<string, Uint8Array>>>;
+  /** Ends the open run and gives back its memory. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,67 @@
+/** The page's side: starts the training worker and asks it. Every answer is a value; none of the promises rejects. */
+import { proxy, type Remote, wrap } from "comlink";
+import { type Failure, failure, GraftError, type Result } from "../base/errors.ts";
+import type {
+  DeviceFacts,
+  OpenRequest,
+  Progress,
+  RunSummary,
+  StepReport,
+  TrainApi,
+  TrainOutcome,
+} from "./api.ts";
+
+export class TrainClient implements TrainApi {
+  private readonly remote: Remote<TrainApi>;
+  /** A worker that does not start answers nothing: whoever waits hears it from here. */
+  private readonly died: Promise<Failure>;
+
+  constructor() {
+    const worker = new Worker(new URL("./train-worker.ts", import.meta.url), {
+      type: "module",
+      name: "train",
+    });
+    this.died = new Promise((resolve) => {
+      worker.addEventListener("error", ({ message }) => {
+        const what = `The part of Graft that trains has stopped${message ? `: ${message}` : "."}`;
+        resolve(failure(new GraftError("worker", what, "Reload the page.")));
+      });
+    });
+    this.remote = wrap<TrainApi>(worker);
+  }
+
+  device(): Promise<Result<DeviceFacts>> {
+    return this.answer(this.remote.device());
+  }
+
+  async deviceLost(): Promise<Failure> {
+    return Promise.race([this.remote.deviceLost().catch(failure), this.died]);
+  }
+
+  open(request: OpenRequest): Promise<Result<RunSummary>> {
+    return this.answer(this.remote.open(request));
+  }
+
+  train(
+    onProgress: (progress: Progress) => void,
+    onReports: (reports: readonly StepReport[]) => void,
+  ): Promise<Result<TrainOutcome>> {
+    return this.answer(this.remote.train(proxy(onProgress), proxy(onReports)));
+  }
+
+  async pause(): Promise<void> {
+    await this.remote.pause().catch(() => {});
+  }
+
+  adapter(): Promise<Result<Record<string, Uint8Array>>> {
+    return this.answer(this.remote.adapter());
+  }
+
+  async close(): Promise<void> {
+    await this.remote.close().catch(() => {});
+  }
+
+  private answer<T>(asked: Promise<Result<T>>): Promise<Result<T>> {
+    return Promise.race([asked.catch(failure), this.died]);
+  }
+}

@@ -1,0 +1,242 @@
+/** The engine behind the worker's API: one device, one run at a time. It knows no worker, so Node can run it too. */
+import { transfer } from "comlink";
+import { ConfigError, type DeviceError, failure, type Result, success } from "../base/errors.ts";
+import { readJsonObject } from "../base/read-json.ts";
+import { parseRows, rowFormat } from "../data/rows.ts";
+import { blobFileSet, blobSource } from "../formats/sources.ts";
+import { Gpu } from "../gpu/device.ts";
+import { Kernels } from "../gpu/kernels.ts";
+import { parseRunFile } from "../train/runFile.ts";
+import { Session } from "../train/session.ts";
+import type {
+  DeviceFacts,
+  Failure,
+  OpenRequest,
+  Progress,
+  RunSummary,
+  StepReport,
+  TrainApi,
+  TrainOutcome,
+} from "./api.ts";
+import { Batches } from "./batches.ts";
+import { type FoundDevice, faultError, lostError } from "./device.ts";
+
+/** About what a person sees as one moment. */
+const REPORT_INTERVAL_MS = 50;
+/** How long a failed command may wait for the news that the device was lost. */
+const LOSS_NEWS_MS = 1000;
+
+interface HeldDevice {
+  readonly gpu: Gpu;
+  /** Pipelines outlive a run: the next one with the same kernels compiles nothing. */
+  readonly kernels: Kernels;
+  readonly facts: DeviceFacts;
+  readonly lost: Promise<void>;
+  /** The device is lost, or something it was asked to do failed on its side: its results cannot be trusted. */
+  trouble: DeviceError | undefined;
+}
+
+interface OpenRun {
+  readonly session: Session;
+  readonly held: HeldDevice;
+  readonly modelLabel: string;
+  readonly dataName: string;
+  prepared: boolean;
+}
+
+export class TrainHost implements TrainApi {
+  private readonly request: () => Promise<FoundDevice>;
+  private held: HeldDevice | undefined;
+  private run: OpenRun | undefined;
+  private onProgress: ((progress: Progress) => void) | undefined;
+  private pauses = 0;
+  private lossListeners: ((lost: Failure) => void)[] = [];
+  /** Calls are answered one after the other, in the order in which they came. */
+  private turn: Promise<unknown> = Promise.resolve();
+
+  constructor(request: () => Promise<FoundDevice>) {
+    this.request = request;
+  }
+
+  device(): Promise<Result<DeviceFacts>> {
+    return this.inTurn(async () => (await this.acquire()).facts);
+  }
+
+  deviceLost(): Promise<Failure> {
+    return new Promise((resolve) => this.lossListeners.push(resolve));
+  }
+
+  open(request: OpenRequest): Promise<Result<RunSummary>> {
+    this.pauses++;
+    return this.inTurn(async () => {
+      this.endRun();
+      const { model, data, adapter } = request;
+      const config =
+        request.run instanceof File
+          ? parseRunFile(await readJsonObject(blobSource(request.run, request.run.name)), request.run.name)
+          : parseRunFile(request.run, "the run");
+      const { rows, replacedSurrogates } = await parseRows(blobSource(data, data.name), {
+        format: rowFormat(data.name),
+      });
+      const held = await this.acquire();
+      const session = await Session.open(
+        held.gpu,
+        held.kernels,
+        {
+          model: blobFileSet(model.label, model.files),
+          adapter: adapter && blobFileSet(adapter.label, adapter.files),
+          rows,
+          run: config,
+        },
+        { onProgress: (stage, done, total) => this.onProgress?.({ stage, done, total }) },
+      );
+      this.run = { session, held, modelLabel: model.label, dataName: data.name, prepared: false };
+      return summaryOf(session, replacedSurrogates);
+    });
+  }
+
+  train(
+    onProgress: (progress: Progress) => void,
+    onReports: (reports: readonly StepReport[]) => void,
+  ): Promise<Result<TrainOutcome>> {
+    const pausesBefore = this.pauses;
+    return this.inTurn(async () => {
+      const run = this.opened();
+      const { session, held } = run;
+      this.onProgress = onProgress;
+      if (!run.prepared) await this.prepare(run);
+      const batches = new Batches(onReports, REPORT_INTERVAL_MS);
+      await session.run(
+        (report) => batches.add(report),
+        () => this.pauses !== pausesBefore || held.trouble !== undefined,
+      );
+      batches.flush();
+      const steps = session.reports.length;
+      return { steps, finished: steps === session.summary.steps };
+    });
+  }
+
+  async pause(): Promise<void> {
+    this.pauses++;
+  }
+
+  async adapter(): Promise<Result<Record<string, Uint8Array>>> {
+    const result = await this.inTurn(async () => {
+      const { session, held, modelLabel, dataName } = this.opened();
+      if (session.reports.length === 0) {
+        throw new ConfigError(
+          "not-trained",
+          "No step was taken, so there is no adapter yet.",
+          "Train first.",
+        );
+      }
+      const facts = { baseModel: modelLabel, dataset: dataName, device: held.facts.description };
+      return Object.fromEntries(await session.files(facts));
+    });
+    if (!result.ok) return result;
+    return transfer(
+      result,
+      Object.values(result.value).map(({ buffer }) => buffer),
+    );
+  }
+
+  async close(): Promise<void> {
+    this.pauses++;
+    await this.inTurn(async () => this.endRun());
+  }
+
+  private async prepare(run: OpenRun): Promise<void> {
+    try {
+      await run.session.trainer.prepare();
+      // Only now has the device seen every command, and said whether its memory was enough.
+      await run.held.gpu.device.queue.onSubmittedWorkDone();
+      run.prepared = true;
+    } catch (thrown) {
+      this.endRun();
+      throw thrown;
+    }
+  }
+
+  private opened(): OpenRun {
+    if (this.held?.trouble) throw this.held.trouble;
+    if (this.run) return this.run;
+    throw new ConfigError("nothing-open", "No run is open.", "Open a model and data first.");
+  }
+
+  private endRun(): void {
+    this.run?.session.destroy();
+    this.run = undefined;
+    this.onProgress = undefined;
+  }
+
+  private async acquire(): Promise<HeldDevice> {
+    if (this.held && !this.held.trouble) return this.held;
+    this.release();
+    const { device, facts } = await this.request();
+    const gpu = new Gpu(device);
+    const lost = device.lost.then((info) => {
+      held.trouble ??= lostError(info);
+      // Not where we gave it back.
+      if (this.held === held) for (const tell of this.lossListeners.splice(0)) tell(failure(held.trouble));
+    });
+    const held: HeldDevice = { gpu, kernels: new Kernels(gpu), facts, lost, trouble: undefined };
+    device.addEventListener("uncapturederror", ({ error }) => {
+      held.trouble ??= faultError(error);
+    });
+    this.held = held;
+    return held;
+  }
+
+  /** Whoever goes on begins with a fresh device. */
+  private release(): void {
+    this.endRun();
+    const { held } = this;
+    this.held = undefined;
+    held?.gpu.device.destroy();
+  }
+
+  private inTurn<T>(work: () => Promise<T>): Promise<Result<T>> {
+    const answer = this.turn.then(async (): Promise<Result<T>> => {
+      try {
+        const value = await work();
+        if (this.held?.trouble) throw this.held.trouble;
+        return success(value);
+      } catch (thrown) {
+        return failure(await this.reasonOf(thrown));
+      }
+    });
+    this.turn = answer;
+    return answer;
+  }
+
+  /** A lost device makes whatever was awaited fail with an error of its own, and says only then that it is lost. */
+  private async reasonOf(thrown: unknown): Promise<unknown> {
+    const { held } = this;
+    if (!held) return thrown;
+    const unexpected = failure(thrown).code === "internal";
+    if (unexpected && !held.trouble) await Promise.race([held.lost, wait(LOSS_NEWS_MS)]);
+    if (!held.trouble) return thrown;
+    // The run's buffers are gone, or hold nobody knows what.
+    this.release();
+    return held.trouble;
+  }
+}
+
+function summaryOf({ summary }: Session, replacedSurrogates: number): RunSummary {
+  const { tokenised, modelType, parameters, trainable, trainableCount, steps, memory, warnings } = summary;
+  const { rows, leftOut, cut, tokens, targets } = tokenised;
+  return {
+    modelType,
+    parameters,
+    trainable,
+    trainableCount,
+    steps,
+    memory,
+    rows: { used: rows.length, leftOut, cut, tokens, targets, replacedSurrogates },
+    warnings,
+  };
+}
+
+function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,126 @@
+/** The engine behind the worker's API, asked in Node: what does not depend on being a worker. */
+import { readdirSync, readFileSync } from "node:fs";
+import { afterAll, expect, it } from "vitest";
+import { requestNodeDevice } from "../../src/cli/device.ts";
+import type { Folder, OpenRequest, Result, StepReport } from "../../src/worker/api.ts";
+import { TrainHost } from "../../src/worker/host.ts";
+
+const DUMPS = "reference/dumps";
+
+/** Those that the host asked for, in order. */
+const devices: GPUDevice[] = [];
+afterAll(() => {
+  for (const device of devices) device.destroy();
+});
+
+// One for all tests: it keeps its pipelines from run to run, and compiling is what takes time.
+const host = new TrainHost(async () => {
+  const { device, description, software, adapter } = await requestNodeDevice();
+  devices.push(device);
+  const { vendor, architecture } = adapter.info;
+  return { device, facts: { description, vendor, architecture, software } };
+});
+
+function file(path: string): File {
+  return new File([readFileSync(path)], path.slice(path.lastIndexOf("/") + 1));
+}
+
+function folder(path: string): Folder {
+  return { label: path, files: readdirSync(path).map((name) => file(`${path}/${name}`)) };
+}
+
+function request(): OpenRequest {
+  return {
+    model: folder(`${DUMPS}/bases/gpt2_gelu`),
+    data: file(`${DUMPS}/data/short.jsonl`),
+    run: file(`${DUMPS}/runs/gpt2_gelu/run.json`),
+    adapter: folder(`${DUMPS}/runs/gpt2_gelu/initial`),
+  };
+}
+
+function valueIn<T>(result: Result<T>): T {
+  if (!result.ok) throw new Error(`${result.code}: ${result.message}`);
+  return result.value;
+}
+
+const ignore = () => {};
+
+it("goes on after a pause as if there had been none", async () => {
+  const summary = valueIn(await host.open(request()));
+  expect(summary).toMatchObject({ modelType: "gpt2", steps: 30, rows: { used: 10, leftOut: 0 } });
+  valueIn(await host.train(ignore, ignore));
+  const straight = valueIn(await host.adapter());
+
+  valueIn(await host.open(request()));
+  const seen: StepReport[] = [];
+  const first = await host.train(ignore, (reports) => {
+    seen.push(...reports);
+    if (seen.some(({ step }) => step >= 7)) host.pause();
+  });
+  const pausedAt = valueIn(first).steps;
+  expect(first).toEqual({ ok: true, value: { steps: pausedAt, finished: false } });
+  expect(pausedAt).toBeGreaterThanOrEqual(7);
+  expect(pausedAt).toBeLessThan(30);
+  const halfway = valueIn(await host.adapter());
+  const second = await host.train(ignore, (reports) => seen.push(...reports));
+  expect(second).toEqual({ ok: true, value: { steps: 30, finished: true } });
+  const resumed = valueIn(await host.adapter());
+
+  expect(seen.map(({ step }) => step)).toEqual(Array.from({ length: 30 }, (_, i) => i + 1));
+  const weights = "adapter_model.safetensors";
+  expect(Buffer.compare(resumed[weights]!, straight[weights]!)).toBe(0);
+  expect(Buffer.compare(halfway[weights]!, straight[weights]!)).not.toBe(0);
+  expect(Object.keys(resumed).sort()).toEqual([
+    "README.md",
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "metrics.jsonl",
+  ]);
+});
+
+it("ends a run that goes on when another is opened", async () => {
+  valueIn(await host.open(request()));
+  let reopened: ReturnType<typeof host.open> | undefined;
+  const first = await host.train(ignore, () => {
+    reopened ??= host.open({ ...request(), run: { train: { max_steps: 2 } }, adapter: undefined });
+  });
+  expect(valueIn(first).finished).toBe(false);
+  expect(valueIn(await reopened!).steps).toBe(2);
+  expect(valueIn(await host.train(ignore, ignore))).toEqual({ steps: 2, finished: true });
+});
+
+it("answers what cannot be done with a reason and a remedy, and goes on working", async () => {
+  await host.close();
+  const early = await host.adapter();
+  expect(early).toMatchObject({ ok: false, code: "nothing-open", remedy: "Open a model and data first." });
+  const model = { label: "holey", files: request().model.files.filter(({ name }) => name !== "config.json") };
+  const holey = await host.open({ ...request(), model });
+  expect(holey).toMatchObject({ ok: false, code: "no-config", message: "holey holds no config.json." });
+  const misspelt = await host.open({ ...request(), run: { train: { max_step: 3 } } });
+  expect(misspelt).toMatchObject({ ok: false, code: "unknown-key" });
+  valueIn(await host.open({ ...request(), run: { train: { max_steps: 1 } }, adapter: undefined }));
+  expect(await host.adapter()).toMatchObject({ ok: false, code: "not-trained" });
+  expect(valueIn(await host.train(ignore, ignore)).finished).toBe(true);
+});
+
+it("says that the device was lost in mid-run, and offers no adapter of that run", async () => {
+  const told = host.deviceLost();
+  valueIn(await host.open(request()));
+  const outcome = await host.train(ignore, () => devices.at(-1)!.destroy());
+  expect(outcome).toMatchObject({ ok: false, code: "device-lost" });
+  expect(await told).toMatchObject({ ok: false, code: "device-lost" });
+  expect(await host.adapter()).toMatchObject({ ok: false, code: "nothing-open" });
+  // A fresh device serves the next run.
+  valueIn(await host.open({ ...request(), run: { train: { max_steps: 1 } }, adapter: undefined }));
+  expect(valueIn(await host.train(ignore, ignore)).steps).toBe(1);
+  expect(devices).toHaveLength(2);
+});
+
+it("says that the device was lost between two runs", async () => {
+  const told = host.deviceLost();
+  valueIn(await host.open(request()));
+  devices.at(-1)!.destroy();
+  expect(await told).toMatchObject({ ok: false, code: "device-lost" });
+  expect(await host.train(ignore, ignore)).toMatchObject({ ok: false, code: "device-lost" });
+  valueIn(await host.open(request()));
+});
