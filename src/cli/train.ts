@@ -56,18 +56,16 @@ async function main(): Promise<void> {
   const node = await requestNodeDevice();
   console.log(`device     ${node.description}`);
   const gpu = new Gpu(node.device);
-  const session = await Session.open(
-    gpu,
-    new Kernels(gpu),
-    { model, rows, run, adapter },
-    (stage, done, total) => {
+  const sources = { model, rows, run, adapter };
+  const session = await Session.open(gpu, new Kernels(gpu), sources, {
+    onProgress: (stage, done, total) => {
       progress(
         stage === "load"
           ? `loading ${mebibytes(done)} of ${mebibytes(total)}`
           : `compiling ${bar(done, total)}`,
       );
     },
-  );
+  });
   const { summary } = session;
   const share = (100 * summary.trainableCount) / (summary.parameters + summary.trainableCount);
   console.log(`model      ${summary.modelType}, ${summary.parameters} parameters`);

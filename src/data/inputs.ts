@@ -116,31 +116,41 @@ const EXACT_ROW_VISITS = 2_000_000;
 
 /**
  * The most tokens and targets that a micro-batch of this run holds: exact where the run is short enough to walk,
- * otherwise the sum over the longest rows that a micro-batch can hold.
+ * otherwise the sum over the longest units that a micro-batch can hold. A unit is a row, or a pack of rows.
  */
-export function capacity(rows: readonly TokenisedRow[], plan: StepPlan): Capacity {
-  const perEpoch = stepsPerEpoch(rows.length, plan);
-  const steps = totalSteps(rows.length, plan);
+export function capacity(units: readonly (readonly TokenisedRow[])[], plan: StepPlan): Capacity {
+  const perEpoch = stepsPerEpoch(units.length, plan);
+  const steps = totalSteps(units.length, plan);
+  const sizes = units.map((rows) => {
+    const tokens = rows.reduce((sum, { ids }) => sum + ids.length, 0);
+    // Every token but each row's first is a target.
+    return { tokens, targets: tokens - rows.length };
+  });
   // In file order every epoch is the same.
   const toWalk = plan.shuffle ? steps : Math.min(steps, perEpoch);
-  if ((toWalk / perEpoch) * rows.length > EXACT_ROW_VISITS) return longestRows(rows, plan);
+  if ((toWalk / perEpoch) * units.length > EXACT_ROW_VISITS) {
+    const { per_device_train_batch_size: most } = plan;
+    const largest = (key: keyof Capacity): number =>
+      sumOf(
+        sizes
+          .map((size) => size[key])
+          .sort((a, b) => b - a)
+          .slice(0, most),
+      );
+    return { tokens: largest("tokens"), targets: largest("targets") };
+  }
   let tokens = 0;
   let targets = 0;
-  for (const { step, microBatches } of optimizerSteps(rows, plan)) {
+  for (const { step, microBatches } of optimizerSteps(sizes, plan)) {
     if (step > toWalk) break;
     for (const batch of microBatches) {
-      const batchTokens = batch.reduce((sum, row) => sum + row.ids.length, 0);
-      tokens = Math.max(tokens, batchTokens);
-      // Every token but each row's first is a target.
-      targets = Math.max(targets, batchTokens - batch.length);
+      tokens = Math.max(tokens, sumOf(batch.map((size) => size.tokens)));
+      targets = Math.max(targets, sumOf(batch.map((size) => size.targets)));
     }
   }
   return { tokens, targets };
 }
 
-function longestRows(rows: readonly TokenisedRow[], plan: StepPlan): Capacity {
-  const lengths = Uint32Array.from(rows, (row) => row.ids.length).sort();
-  const longest = lengths.subarray(Math.max(0, lengths.length - plan.per_device_train_batch_size));
-  const tokens = longest.reduce((sum, length) => sum + length, 0);
-  return { tokens, targets: tokens - longest.length };
+function sumOf(sizes: readonly number[]): number {
+  return sizes.reduce((sum, size) => sum + size, 0);
 }

@@ -241,9 +241,10 @@ const backward: Op<AttentionBackward> = {
     });
     wanted.forEach((value, i) => {
       const gradient = gradients[i];
-      if (value === q)
+      // Told by what was traced: where activations are computed again, the inputs are their second making.
+      if (value === attributes.q.value)
         dispatches.push(tiled(attributes, traits, "backward_query", { ...shared, dq: gradient }));
-      if (value === kv) {
+      if (value === attributes.kv.value) {
         dispatches.push(tiled(attributes, traits, "backward_key", { ...shared, query_range, dkv: gradient }));
       }
     });

@@ -1,6 +1,6 @@
 /** A run from files to files: opens a checkpoint, rows and maybe an adapter, and gives back the adapter's files. */
 import type { FileSet } from "../base/bytes.ts";
-import { FormatError } from "../base/errors.ts";
+import { ConfigError, FormatError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import { readJsonObject } from "../base/read-json.ts";
 import type { TextRow } from "../data/rows.ts";
@@ -21,8 +21,10 @@ import { writeAdapter } from "../lora/writeAdapter.ts";
 import { parseModelConfig } from "../models/config.ts";
 import { checkpointTensor, transpose } from "../models/frozen.ts";
 import { Model } from "../models/transformer.ts";
+import { AdaptedModel } from "./adaptedModel.ts";
+import { logitsOf } from "./logits.ts";
 import { type RunConfig, runFileOf } from "./runFile.ts";
-import { type StepReport, Trainer } from "./trainer.ts";
+import { type Progress, type StepReport, Trainer } from "./trainer.ts";
 
 export interface SessionSources {
   readonly model: FileSet;
@@ -48,20 +50,26 @@ export interface SessionSummary {
 export class Session {
   readonly summary: SessionSummary;
   readonly trainer: Trainer;
+  readonly adapted: AdaptedModel;
   readonly reports: StepReport[] = [];
   private readonly sources: SessionSources;
-  private readonly selection: Selection;
   private readonly loaded: { files: AdapterFiles; adapter: LoadedAdapter } | undefined;
-  private readonly model: Model;
 
   /** Reads headers, rows and configs, traces and plans. The device holds nothing until `trainer.prepare`. */
   static async open(
     gpu: Gpu,
     kernels: Kernels,
     sources: SessionSources,
-    onProgress?: (stage: "load" | "compile", done: number, total: number) => void,
+    options: { readonly onProgress?: Progress | undefined; readonly submitMs?: number | undefined } = {},
   ): Promise<Session> {
     const { model: files, run } = sources;
+    if (run.train.eval_steps !== null) {
+      throw new ConfigError(
+        "not-there-yet",
+        `train.eval_steps is ${run.train.eval_steps}, but there are no held-out rows yet.`,
+        "Leave eval_steps out.",
+      );
+    }
     const configSource = files.open("config.json");
     if (!configSource) {
       throw new FormatError(
@@ -83,43 +91,40 @@ export class Session {
     const selection =
       loaded?.adapter.selection ??
       selectModules(model.modules, run.lora, { modelType: config.modelType, origin: "run", path: "lora" });
-    const trainer = new Trainer({
+    const adapted = new AdaptedModel({
       gpu,
       kernels,
       model,
       selection,
       loraDropout: (loaded?.files.config ?? run.lora).lora_dropout,
-      train: run.train,
-      rows: tokenised.rows,
       initial: await initialValues(model, selection, run, loaded?.adapter),
-      ...(onProgress ? { onProgress } : {}),
     });
+    const trainer = new Trainer({ adapted, train: run.train, rows: tokenised.rows, ...options });
     const warnings = [...(loaded?.warnings ?? []), ...selection.warnings];
     if (config.dropouts.length > 0) {
       warnings.push(`The base model's own dropouts are off: ${config.dropouts.join(", ")}.`);
     }
-    return new Session(sources, model, selection, trainer, loaded, tokenised, warnings);
+    return new Session(sources, adapted, trainer, loaded, tokenised, warnings);
   }
 
   private constructor(
     sources: SessionSources,
-    model: Model,
-    selection: Selection,
+    adapted: AdaptedModel,
     trainer: Trainer,
     loaded: { files: AdapterFiles; adapter: LoadedAdapter } | undefined,
     tokenised: TokenisedRows,
     warnings: readonly string[],
   ) {
+    const { model, selection } = adapted;
     this.sources = sources;
-    this.model = model;
-    this.selection = selection;
+    this.adapted = adapted;
     this.trainer = trainer;
     this.loaded = loaded;
     this.summary = {
       modelType: model.config.modelType,
       parameters: model.parameterCount(),
       trainable: adapterEntries(selection).map(({ key, shape }) => ({ key, shape })),
-      trainableCount: trainer.layout.elements(),
+      trainableCount: adapted.layout.elements(),
       tokenised,
       steps: trainer.steps,
       memory: trainer.memory,
@@ -127,12 +132,26 @@ export class Session {
     };
   }
 
+  /** Trains from where it stands to the last step, or until `isStopped`, asked before each step, says so. */
   async run(onStep: (report: StepReport) => void, isStopped?: () => boolean): Promise<void> {
+    const elapsedBefore = this.reports.at(-1)?.elapsed_ms ?? 0;
     const keep = (report: StepReport): void => {
-      this.reports.push(report);
-      onStep(report);
+      const whole = { ...report, elapsed_ms: elapsedBefore + report.elapsed_ms };
+      this.reports.push(whole);
+      onStep(whole);
     };
-    await this.trainer.run(keep, isStopped ? { isStopped } : {});
+    this.checkUsable();
+    try {
+      await this.trainer.run(keep, { firstStep: this.reports.length + 1, isStopped });
+    } catch (thrown) {
+      this.spoilt = thrown;
+      throw thrown;
+    }
+  }
+
+  /** Logits [tokens][vocabulary] of one row, with the adapter as it is now. */
+  async logits(ids: Uint32Array): Promise<Float32Array[]> {
+    return logitsOf(this.adapted, ids);
   }
 
   /** The adapter as it is now, as PEFT's save_pretrained would write it, with a model card and the metrics. */
@@ -141,11 +160,13 @@ export class Session {
     dataset: string;
     device: string | null;
   }): Promise<Map<string, Uint8Array>> {
-    const { selection, loaded, sources, summary } = this;
+    this.checkUsable();
+    const { adapted, loaded, sources, summary } = this;
+    const { model, selection } = adapted;
     const values = new Map<string, Float32Array>();
     for (const entry of adapterEntries(selection)) {
-      const engine = await this.trainer.read(entry.key);
-      values.set(entry.key, turned(this.model, entry) ? turnBack(engine, entry.shape) : engine);
+      const engine = await adapted.read(entry.key);
+      values.set(entry.key, turned(model, entry) ? turnBack(engine, entry.shape) : engine);
     }
     const config: JsonObject = loaded
       ? reexportConfig(loaded.files.given)
@@ -176,8 +197,16 @@ export class Session {
     return files;
   }
 
+  /** What broke the run off; from then on it gives nothing away as an adapter. */
+  private spoilt: unknown;
+
+  private checkUsable(): void {
+    if (this.spoilt !== undefined) throw this.spoilt;
+  }
+
   destroy(): void {
     this.trainer.destroy();
+    this.adapted.destroy();
   }
 }
 

@@ -2,29 +2,19 @@
  * A training run: traced once, planned once, replayed every step. A step writes its inputs, encodes the plan and
  * submits; its scalars come back through a ring of staging buffers while the host is up to two steps ahead.
  */
-import { ConfigError, DataError } from "../base/errors.ts";
-import {
-  allocateInputs,
-  type Capacity,
-  capacity,
-  distinctWindows,
-  layOut,
-  type MicroBatchInputs,
-} from "../data/inputs.ts";
-import { type OptimizerStep, optimizerSteps, totalSteps } from "../data/steps.ts";
+import { DataError, GraftError } from "../base/errors.ts";
+import { allocateInputs, type Capacity, capacity, layOut, type MicroBatchInputs } from "../data/inputs.ts";
+import { packRows } from "../data/pack.ts";
+import { type OptimizerStep, optimizerSteps, type StepPlan, totalSteps } from "../data/steps.ts";
 import type { TokenisedRow } from "../data/tokenize.ts";
-import { blockBytes, type Gpu } from "../gpu/device.ts";
-import type { Kernels } from "../gpu/kernels.ts";
-import { ArenaLayout, type ArenaRole, Arenas } from "../graph/arena.ts";
+import { blockBytes } from "../gpu/device.ts";
+import type { ArenaRole } from "../graph/arena.ts";
 import { differentiate } from "../graph/backward.ts";
 import { Graph } from "../graph/graph.ts";
 import { makePlan, type Plan, widestBytesPerToken } from "../graph/plan.ts";
 import { Program } from "../graph/program.ts";
 import { recomputeBlocks } from "../graph/prune.ts";
 import type { Value } from "../graph/value.ts";
-import type { Selection } from "../lora/targets.ts";
-import { FrozenWeights } from "../models/frozen.ts";
-import { layOutTrainables, type Model, type ModelInputs, Tracer } from "../models/transformer.ts";
 import { crossEntropy } from "../ops/crossEntropy.ts";
 import {
   type AdamWSettings,
@@ -36,9 +26,12 @@ import {
   optimizerStep,
 } from "../ops/optimizer.ts";
 import { SCALAR_COUNT, scalarAt, scalarsState } from "../ops/scalars.ts";
+import type { AdaptedModel, Traced } from "./adaptedModel.ts";
+import { Cuts } from "./cuts.ts";
 import type { TrainConfig } from "./fields.ts";
 import { ScalarRing } from "./ring.ts";
 import { learningRateAt } from "./schedule.ts";
+import { type TracedInputs, writeMicroBatch } from "./tracedInputs.ts";
 
 /** One line of metrics.jsonl. */
 export interface StepReport {
@@ -57,17 +50,15 @@ export interface StepReport {
 }
 
 export interface TrainerOptions {
-  readonly gpu: Gpu;
-  readonly kernels: Kernels;
-  readonly model: Model;
-  readonly selection: Selection;
-  readonly loraDropout: number;
+  readonly adapted: AdaptedModel;
   readonly train: TrainConfig;
   readonly rows: readonly TokenisedRow[];
-  /** Starting values of every trainable tensor, by PEFT's key; in the engine's orientation, [out, in]. */
-  readonly initial: ReadonlyMap<string, Float32Array>;
-  readonly onProgress?: (stage: "load" | "compile", done: number, total: number) => void;
+  /** What a submit may take on the device before the list is cut; 100 by default. */
+  readonly submitMs?: number | undefined;
+  readonly onProgress?: Progress | undefined;
 }
+
+export type Progress = (stage: "load" | "compile", done: number, total: number) => void;
 
 /** What a run will take on the device, known before any of it is allocated. */
 export interface MemoryEstimate {
@@ -79,40 +70,28 @@ export interface MemoryEstimate {
   readonly control: number;
 }
 
-interface TracedInputs extends ModelInputs {
-  readonly rowInStep: Value;
-  readonly seedStep: Value;
-  readonly targetRow: Value;
-  readonly targetId: Value;
-  readonly targetOfToken: Value;
-  readonly lossScale: Value;
-  readonly windows: readonly (number | undefined)[];
-}
-
 const DECAY_GROUPS = 2;
+const SUBMIT_MS = 100;
 
 export class Trainer {
   readonly memory: MemoryEstimate;
   readonly steps: number;
-  /** Trainable tensors by PEFT's key, with their shapes in the engine's orientation. */
-  readonly layout: ArenaLayout;
   private readonly options: TrainerOptions;
   private readonly settings: AdamWSettings;
+  /** What micro-batches are made of: single rows, or packs of them. */
+  private readonly units: readonly (readonly TokenisedRow[])[];
+  private readonly stepPlan: StepPlan;
   private readonly capacity: Capacity;
   private readonly inputs: TracedInputs;
   private readonly plan: Plan;
   private readonly updatePlan: Plan;
+  private readonly cuts: Cuts;
   private readonly hyper: { common: Value; groups: Value };
   private readonly scalarValues: readonly Value[];
-  private readonly scaleValue: Value;
   private readonly arenaValues: readonly { role: ArenaRole; chunk: number; value: Value }[];
-  private readonly parameters: readonly Value[];
-  private readonly frozen: FrozenWeights;
   private live:
     | {
-        readonly arenas: Arenas;
         readonly scalars: GPUBuffer;
-        readonly scales: GPUBuffer;
         readonly program: Program;
         readonly update: Program;
         readonly ring: ScalarRing;
@@ -123,37 +102,35 @@ export class Trainer {
   /** Traces and plans; nothing is allocated on the device until `prepare`. */
   constructor(options: TrainerOptions) {
     this.options = options;
-    const { gpu, model, selection, train, rows } = options;
-    const { maxBinding } = gpu.traits;
-    this.steps = totalSteps(rows.length, train);
+    const { adapted, train, rows } = options;
+    const { traits } = adapted.gpu;
+    const room = train.per_device_train_batch_size * train.max_length;
+    this.units = train.packing ? packRows(rows, room) : rows.map((row) => [row]);
+    this.stepPlan = train.packing ? { ...train, per_device_train_batch_size: 1 } : train;
+    this.steps = totalSteps(this.units.length, this.stepPlan);
     this.settings = {
       beta1: train.adam_beta1,
       beta2: train.adam_beta2,
       epsilon: train.adam_epsilon,
       maxGradNorm: train.max_grad_norm,
     };
-    this.layout = new ArenaLayout(maxBinding);
-    layOutTrainables(model, selection, this.layout);
-    this.frozen = new FrozenWeights(gpu);
-    this.capacity = this.fittingCapacity();
+    const wanted = capacity(this.units, this.stepPlan);
+    let traced = this.trace(wanted);
+    const fitting = Math.floor(traits.maxBinding / widestBytesPerToken(traced.graph));
+    if (longest(rows) > fitting) throw rowTooLong(longest(rows), fitting);
+    this.capacity = { tokens: Math.min(wanted.tokens, fitting), targets: Math.min(wanted.targets, fitting) };
+    if (wanted.tokens > fitting) traced = this.trace(this.capacity);
 
-    const graph = new Graph(this.capacity.tokens, this.capacity.targets);
-    const tracer = this.tracer(graph);
-    this.inputs = this.traceInputs(graph);
+    const { graph, inputs, hidden, head } = traced;
+    this.inputs = inputs;
     const scalars = scalarsState(graph);
-    const hidden = tracer.hidden(this.inputs, longest(rows));
-    crossEntropy(graph, hidden, tracer.head(), {
-      ...this.inputs,
-      scalars,
-      withGradient: true,
-      chunkBytes: Math.min(maxBinding, CHUNK_BYTES),
-    });
+    const chunkBytes = Math.min(traits.maxBinding, CHUNK_BYTES);
+    crossEntropy(graph, hidden, head, { ...inputs, scalars, withGradient: true, chunkBytes });
     const forwardCount = graph.nodes.length;
     differentiate(graph);
     const nodes = train.gradient_checkpointing ? recomputeBlocks(graph, forwardCount) : graph.nodes;
-    this.plan = makePlan(graph, gpu.traits, nodes);
-    this.parameters = [...tracer.parameters.values()];
-    this.scaleValue = this.inputs.lora.scales;
+    this.plan = makePlan(graph, traits, nodes);
+    this.cuts = new Cuts(this.plan.dispatches.length, options.submitMs ?? SUBMIT_MS);
 
     const update = new Graph(1, 1);
     const updateScalars = scalarsState(update);
@@ -162,7 +139,7 @@ export class Trainer {
       groups: update.input("group hyper", [DECAY_GROUPS * GROUP_HYPER_COUNT], "f32"),
     };
     const arenaValues: { role: ArenaRole; chunk: number; value: Value }[] = [];
-    const chunks = this.layout.chunkBytes.map((bytes, chunk): OptimizerChunk => {
+    const chunks = adapted.layout.chunkBytes.map((bytes, chunk): OptimizerChunk => {
       const state = (role: ArenaRole): Value => {
         const value = update.state(`${role} ${chunk}`, [bytes / 4]);
         arenaValues.push({ role, chunk, value });
@@ -173,7 +150,7 @@ export class Trainer {
         gradients: state("gradients"),
         firstMoment: state("firstMoment"),
         secondMoment: state("secondMoment"),
-        groups: this.layout.groupOfBlocks(chunk),
+        groups: adapted.layout.groupOfBlocks(chunk),
       };
     });
     optimizerStep(update, {
@@ -182,85 +159,68 @@ export class Trainer {
       hyper: this.hyper.common,
       scalars: updateScalars,
     });
-    this.updatePlan = makePlan(update, gpu.traits);
+    this.updatePlan = makePlan(update, traits);
     this.arenaValues = arenaValues;
     this.scalarValues = [scalars, updateScalars];
     this.memory = this.estimate();
   }
 
-  /** Loads the base model, compiles every pipeline and allocates what the plan says. */
+  /** Loads the model, compiles every pipeline and allocates what the plan says. */
   async prepare(): Promise<void> {
-    const { gpu, kernels, selection, initial, onProgress } = this.options;
-    await this.frozen.load((done, total) => onProgress?.("load", done, total));
-    const arenas = new Arenas(gpu, this.layout);
-    for (const [key, values] of initial) arenas.write("parameters", key, values);
-    for (const parameter of this.parameters) arenas.bind(parameter);
+    const { adapted, onProgress } = this.options;
+    const { gpu, kernels } = adapted;
+    await adapted.load((done, total) => onProgress?.("load", done, total));
     for (const { role, chunk, value } of this.arenaValues) {
-      const buffer = arenas.chunks[role][chunk]!;
+      const buffer = adapted.chunks(role)[chunk]!;
       value.storage = { buffer, offset: 0, size: buffer.size };
     }
-    const scalars = gpu.create("scalars", SCALARS_BYTES, "control");
-    for (const value of this.scalarValues)
-      value.storage = { buffer: scalars, offset: 0, size: 4 * SCALAR_COUNT };
-    const scales = gpu.create("scales", this.scalesBytes(), "adapter");
-    this.scaleValue.storage = { buffer: scales, offset: 0, size: 4 * Math.max(1, selection.lora.length) };
-    gpu.device.queue.writeBuffer(
-      scales,
-      0,
-      Float32Array.from(selection.lora, ({ scale }) => scale),
-    );
     // Compiled at once, for both plans; making the programs then finds every pipeline ready.
     const kernelsOf = [this.plan, this.updatePlan].flatMap(({ dispatches }) =>
       dispatches.map(({ kernel }) => kernel),
     );
     await kernels.compile(kernelsOf, (done, total) => onProgress?.("compile", done, total));
-    const program = await Program.create(gpu, kernels, this.plan);
-    const update = await Program.create(gpu, kernels, this.updatePlan);
+    const scalars = gpu.create("scalars", SCALARS_BYTES, "control");
+    for (const value of this.scalarValues)
+      value.storage = { buffer: scalars, offset: 0, size: 4 * SCALAR_COUNT };
     this.live = {
-      arenas,
       scalars,
-      scales,
-      program,
-      update,
+      program: await Program.create(gpu, kernels, this.plan),
+      update: await Program.create(gpu, kernels, this.updatePlan),
       ring: new ScalarRing(gpu, 4 * SCALAR_COUNT),
-      batch: allocateInputs(this.capacity, this.inputs.windows),
+      batch: allocateInputs(this.capacity, [...this.inputs.ranges.keys()]),
     };
   }
 
-  /** Runs the optimizer steps from `firstStep`, counted from 1. `isStopped` is asked between steps. */
+  /**
+   * Runs the steps from `firstStep`, counted from 1, to the last, or until `isStopped`, asked before each, says so.
+   * Throws GraftError "diverged" at the first step whose loss or gradient is not finite.
+   */
   async run(
     onStep: (report: StepReport) => void,
-    options: { isStopped?: () => boolean; firstStep?: number } = {},
-  ) {
-    const { rows, train } = this.options;
+    { firstStep = 1, isStopped }: { firstStep?: number; isStopped?: (() => boolean) | undefined } = {},
+  ): Promise<void> {
     const { ring } = this.prepared();
     const start = performance.now();
     const reports: Promise<void>[] = [];
-    for (const step of optimizerSteps(rows, train, options.firstStep ?? 1)) {
-      if (options.isStopped?.()) break;
+    for (const step of optimizerSteps(this.units, this.stepPlan, firstStep)) {
       // At most two steps ahead of what has come back.
-      await reports.at(-2);
+      if (reports.length === 2) await reports.shift();
+      if (isStopped?.()) break;
       const { lr, tokens } = this.submitStep(step);
+      const scalars = ring.read();
       reports.push(
-        ring.read().then((scalars) => {
-          onStep({
-            step: step.step,
-            loss: scalars[scalarAt.lossSum]! / tokens,
-            lr,
-            grad_norm: scalars[scalarAt.gradNorm]!,
-            tokens,
-            elapsed_ms: performance.now() - start,
-          });
+        scalars.then((found) => {
+          const loss = found[scalarAt.lossSum]! / tokens;
+          const grad_norm = found[scalarAt.gradNorm]!;
+          if (!Number.isFinite(loss) || !Number.isFinite(grad_norm))
+            throw diverged(step.step, loss, grad_norm);
+          onStep({ step: step.step, loss, lr, grad_norm, tokens, elapsed_ms: performance.now() - start });
         }),
       );
-      if (reports.length > 2) await reports.shift();
+      // Whoever awaits it later hears of its failure.
+      reports.at(-1)!.catch(() => {});
     }
     await Promise.all(reports);
-  }
-
-  /** A trainable tensor as it is now, in the engine's orientation. */
-  async read(key: string, role: ArenaRole = "parameters"): Promise<Float32Array> {
-    return this.prepared().arenas.read(role, key);
   }
 
   /** Bytes written to the device since `prepare`. */
@@ -270,25 +230,20 @@ export class Trainer {
   }
 
   destroy(): void {
-    if (this.live) {
-      const { arenas, scalars, scales, program, update, ring } = this.live;
-      program.destroy();
-      update.destroy();
-      arenas.destroy();
-      ring.destroy();
-      this.options.gpu.destroy(scalars);
-      this.options.gpu.destroy(scales);
-      this.live = undefined;
-    }
-    this.frozen.destroy();
+    if (!this.live) return;
+    const { scalars, program, update, ring } = this.live;
+    program.destroy();
+    update.destroy();
+    ring.destroy();
+    this.options.adapted.gpu.destroy(scalars);
+    this.live = undefined;
   }
 
-  /** One submit per micro-batch; the update joins the last. */
-  private submitStep(step: OptimizerStep<TokenisedRow>): { lr: number; tokens: number } {
-    const { gpu, train } = this.options;
-    const { program, update, arenas, scalars, ring, batch } = this.prepared();
-    const { device } = gpu;
-    const batches = step.microBatches.flatMap((rows) => this.cut(rows));
+  /** One submit per micro-batch, unless one ran too long; the update joins the last. */
+  private submitStep(step: OptimizerStep<readonly TokenisedRow[]>): { lr: number; tokens: number } {
+    const { train } = this.options;
+    const { program, update, batch } = this.prepared();
+    const batches = step.microBatches.flatMap((units) => this.cutAtBorders(units.flat()));
     const tokens = batches.reduce((sum, rows) => sum + rows.reduce((n, { ids }) => n + ids.length - 1, 0), 0);
     const lr = learningRateAt(step.step - 1, train, this.steps);
     program.write(this.inputs.lossScale, Float32Array.of(1 / tokens));
@@ -296,49 +251,57 @@ export class Trainer {
     update.write(this.hyper.common, commonHyper(this.settings, step.step));
     const groups = [train.weight_decay, 0].map((weightDecay) => ({ learningRate: lr, weightDecay }));
     update.write(this.hyper.groups, groupHyper(this.settings, groups, step.step));
+    update.setCounts({ tokens: 1, targets: 1 });
 
     let firstRow = 0;
     batches.forEach((rows, i) => {
       layOut(rows, batch, firstRow);
       firstRow += rows.length;
-      this.writeInputs(program, batch);
-      program.setCounts(batch);
-      const encoder = device.createCommandEncoder();
-      if (i === 0) {
-        encoder.clearBuffer(scalars);
-        for (const buffer of arenas.chunks.gradients) encoder.clearBuffer(buffer);
-      }
-      const pass = encoder.beginComputePass();
-      program.encode(pass);
-      if (i === batches.length - 1) {
-        update.setCounts({ tokens: 1, targets: 1 });
-        update.encode(pass);
-      }
-      pass.end();
-      if (i === batches.length - 1) ring.copyFrom(encoder, scalars);
-      device.queue.submit([encoder.finish()]);
+      writeMicroBatch(program, this.inputs, batch);
+      this.submitMicroBatch(i === 0, i === batches.length - 1);
     });
     return { lr, tokens };
   }
 
-  private writeInputs(program: Program, batch: MicroBatchInputs): void {
-    const { inputs } = this;
-    const { tokens, targets } = batch;
-    program.write(inputs.ids, batch.ids, tokens);
-    program.write(inputs.positions, batch.positions, tokens);
-    program.write(inputs.rowInStep, batch.rowInStep, tokens);
-    program.write(inputs.targetOfToken, batch.targetOfToken, tokens);
-    program.write(inputs.targetRow, batch.targetRow, targets);
-    program.write(inputs.targetId, batch.targetId, targets);
-    for (const { window, keyRange, queryRange } of batch.ranges) {
-      const range = inputs.ranges.get(window)!;
-      program.write(range.keyRange, keyRange, 2 * tokens);
-      program.write(range.queryRange, queryRange, 2 * tokens);
+  private submitMicroBatch(isFirst: boolean, isLast: boolean): void {
+    const { adapted } = this.options;
+    const { program, update, scalars, ring } = this.prepared();
+    const { device } = adapted.gpu;
+    for (const [from, to] of this.cuts.pieces()) {
+      const encoder = device.createCommandEncoder();
+      if (isFirst && from === 0) {
+        encoder.clearBuffer(scalars);
+        for (const buffer of adapted.chunks("gradients")) encoder.clearBuffer(buffer);
+      }
+      const pass = encoder.beginComputePass();
+      program.encode(pass, from, to);
+      const ends = isLast && to === this.plan.dispatches.length;
+      if (ends) update.encode(pass);
+      pass.end();
+      if (ends) ring.copyFrom(encoder, scalars);
+      device.queue.submit([encoder.finish()]);
+      this.measure(from, to);
     }
   }
 
+  private lastDone = 0;
+
+  /** How long a piece ran: from its submit, or the end of the one before it. Nobody waits for the answer. */
+  private measure(from: number, to: number): void {
+    const submitted = performance.now();
+    void this.options.adapted.gpu.device.queue.onSubmittedWorkDone().then(
+      () => {
+        const done = performance.now();
+        this.cuts.measured(from, to, done - Math.max(submitted, this.lastDone));
+        this.lastDone = done;
+      },
+      // A lost device is reported by whoever waits for results.
+      () => {},
+    );
+  }
+
   /** Cuts a micro-batch at sequence borders where the plan's buffers would not hold it; the objective is the same. */
-  private cut(rows: readonly TokenisedRow[]): TokenisedRow[][] {
+  private cutAtBorders(rows: readonly TokenisedRow[]): TokenisedRow[][] {
     const parts: TokenisedRow[][] = [];
     let held = 0;
     for (const row of rows) {
@@ -352,64 +315,10 @@ export class Trainer {
     return parts;
   }
 
-  /** The largest micro-batch of the run, or as many tokens as the widest activation leaves room for in a binding. */
-  private fittingCapacity(): Capacity {
-    const { gpu, rows, train } = this.options;
-    const wanted = capacity(rows, train);
-    const probe = new Graph(1, 1);
-    this.tracer(probe).hidden(this.traceInputs(probe), 1);
-    const fitting = Math.floor(gpu.traits.maxBinding / widestBytesPerToken(probe));
-    if (longest(rows) > fitting) {
-      throw new DataError(
-        "row-too-long",
-        `A row has ${longest(rows)} tokens; on this device the widest activation leaves room for ${fitting}.`,
-        `Set max_length to ${fitting} or less.`,
-      );
-    }
-    if (this.layout.tensors.size === 0) {
-      throw new ConfigError("nothing-trains", "No tensor would be trained.", "Choose target_modules.");
-    }
-    return { tokens: Math.min(wanted.tokens, fitting), targets: Math.min(wanted.targets, fitting) };
-  }
-
-  private tracer(graph: Graph): Tracer {
-    const { gpu, model, selection } = this.options;
-    const { frozen, layout } = this;
-    const { maxBinding } = gpu.traits;
-    return new Tracer({ graph, model, frozen, layout, selection, trained: true, maxBinding });
-  }
-
-  private traceInputs(graph: Graph): TracedInputs {
-    const { model, selection, loraDropout } = this.options;
-    const { tokens, targets } = graph;
-    const windows = distinctWindows(model.config.slidingWindow);
-    const ranges = windows.map((window) => {
-      const keyRange = graph.input(`keys of a query (window ${window})`, [tokens, 2], "u32");
-      const queryRange = graph.input(`queries of a key (window ${window})`, [tokens, 2], "u32");
-      return [window, { keyRange, queryRange }] as const;
-    });
-    const positions = graph.input("positions", [tokens], "u32");
-    const rowInStep = graph.input("row in step", [tokens], "u32");
-    const seedStep = graph.input("seed and step", [2], "u32");
-    const scales = graph.state("lora scales", [Math.max(1, selection.lora.length)]);
-    const dropout = loraDropout > 0 ? { dropout: { p: loraDropout, seedStep, rowInStep, positions } } : {};
-    return {
-      ids: graph.input("ids", [tokens], "u32"),
-      positions,
-      rowInStep,
-      seedStep,
-      windows,
-      ranges: new Map(ranges),
-      lora: { scales, ...dropout },
-      targetRow: graph.input("target row", [targets], "u32"),
-      targetId: graph.input("target id", [targets], "u32"),
-      targetOfToken: graph.input("target of token", [tokens], "i32"),
-      lossScale: graph.input("loss scale", [1], "f32"),
-    };
-  }
-
-  private scalesBytes(): number {
-    return blockBytes(4 * Math.max(1, this.options.selection.lora.length));
+  private trace({ tokens, targets }: Capacity): Traced & { readonly graph: Graph } {
+    const { adapted, rows } = this.options;
+    const graph = new Graph(tokens, targets);
+    return { graph, ...adapted.trace(graph, longest(rows), true) };
   }
 
   private estimate(): MemoryEstimate {
@@ -417,9 +326,7 @@ export class Trainer {
     const sum = (purpose: "activations" | "inputs" | "control") =>
       plan.bytes[purpose] + updatePlan.bytes[purpose];
     return {
-      base: this.frozen.bytes(),
-      adapter: this.layout.bytes() + this.scalesBytes(),
-      optimizer: 3 * this.layout.bytes(),
+      ...this.options.adapted.bytes(),
       activations: sum("activations"),
       inputs: sum("inputs"),
       control: sum("control") + SCALARS_BYTES + ScalarRing.bytes(),
@@ -427,13 +334,29 @@ export class Trainer {
   }
 
   private prepared() {
-    if (!this.live) throw new ConfigError("not-prepared", "The run was not prepared.");
+    if (!this.live) throw new GraftError("not-prepared", "The run was not prepared.");
     return this.live;
   }
 }
 
 const SCALARS_BYTES = blockBytes(4 * SCALAR_COUNT);
 const CHUNK_BYTES = 64 * 2 ** 20;
+
+function rowTooLong(tokens: number, fitting: number): DataError {
+  return new DataError(
+    "row-too-long",
+    `A row has ${tokens} tokens; on this device the widest activation leaves room for ${fitting}.`,
+    `Set max_length to ${fitting} or less.`,
+  );
+}
+
+function diverged(step: number, loss: number, gradNorm: number): GraftError {
+  return new GraftError(
+    "diverged",
+    `Step ${step} has loss ${loss} and gradient norm ${gradNorm}: the run has diverged, and the adapter is of no use.`,
+    "Start again with a lower learning_rate, a warm-up, or a smaller lora_alpha.",
+  );
+}
 
 function longest(rows: readonly TokenisedRow[]): number {
   return rows.reduce((most, { ids }) => Math.max(most, ids.length), 0);

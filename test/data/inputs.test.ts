@@ -120,6 +120,7 @@ describe("a micro-batch", () => {
 });
 
 describe("capacity", () => {
+  const alone = (rows: readonly TokenisedRow[]) => rows.map((entry) => [entry]);
   const rows = [...permutation(60, 9, 9)].map((length) => row(...new Array<number>(length + 2).fill(1)));
   const plan: StepPlan = {
     max_steps: -1,
@@ -146,7 +147,7 @@ describe("capacity", () => {
     ["a batch of all rows", { ...plan, per_device_train_batch_size: 100 }],
     ["one row at a time", { ...plan, per_device_train_batch_size: 1 }],
   ])("is what the largest micro-batch holds: %s", (_, how) => {
-    expect(capacity(rows, how)).toEqual(largest(rows, how));
+    expect(capacity(alone(rows), how)).toEqual(largest(rows, how));
   });
 
   it("counts tokens and targets by themselves", () => {
@@ -159,14 +160,23 @@ describe("capacity", () => {
       row(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
     ];
     const how = { ...plan, shuffle: false, num_train_epochs: 1 };
-    expect(capacity(mixed, how)).toEqual({ tokens: 12, targets: 10 });
+    expect(capacity(alone(mixed), how)).toEqual({ tokens: 12, targets: 10 });
+  });
+
+  it("takes a pack of rows for what its rows hold together", () => {
+    const packs = [[row(1, 1, 1), row(1, 1)], [row(1, 1, 1, 1)]];
+    const how = { ...plan, per_device_train_batch_size: 1 };
+    expect(capacity(packs, how)).toEqual({ tokens: 5, targets: 3 });
   });
 
   it("is bounded by the longest rows where a run is too long to walk", () => {
     const sorted = rows.map((entry) => entry.ids.length).sort((a, b) => b - a);
     const bound = sorted.slice(0, 4).reduce((sum, length) => sum + length, 0);
-    expect(capacity(rows, { ...plan, max_steps: 1_000_000 })).toEqual({ tokens: bound, targets: bound - 4 });
+    expect(capacity(alone(rows), { ...plan, max_steps: 1_000_000 })).toEqual({
+      tokens: bound,
+      targets: bound - 4,
+    });
     const inOrder = { ...plan, shuffle: false, max_steps: 1_000_000 };
-    expect(capacity(rows, inOrder)).toEqual(largest(rows, { ...inOrder, max_steps: 20 }));
+    expect(capacity(alone(rows), inOrder)).toEqual(largest(rows, { ...inOrder, max_steps: 20 }));
   });
 });

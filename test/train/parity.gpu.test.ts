@@ -1,4 +1,7 @@
-/** Whole runs against PEFT itself. GRAFT_PARITY=all takes every run of reference/dumps, not only the core. */
+/**
+ * Whole runs against PEFT itself. GRAFT_PARITY=all takes every run of reference/dumps, not only the core;
+ * GRAFT_EXPORT=DIR leaves each adapter there, with its logits.
+ */
 import { readdirSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
@@ -25,7 +28,7 @@ const cases = readdirSync(`${DUMPS}/runs`)
 
 describe("30 steps equal PEFT's", () => {
   it.each(cases)("$name: $about", async ({ name }) => {
-    const errors = await replay(gpu, kernels, name);
+    const errors = await replay(gpu, kernels, name, process.env.GRAFT_EXPORT);
     if (process.env.GRAFT_PARITY) console.log(name, JSON.stringify(errors));
     expect(errors.tokens).toBe(0);
     expect(errors.lr).toBeLessThan(1e-9);

@@ -1,5 +1,6 @@
 /** Replays a run of reference/dumps on the engine and measures how far it is from PEFT's. */
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileSource, openDirectory } from "../../src/cli/files.ts";
 import { parseRows } from "../../src/data/rows.ts";
 import { toFloat32 } from "../../src/formats/floats.ts";
@@ -7,7 +8,7 @@ import { openSafetensors } from "../../src/formats/safetensors.ts";
 import { arraySource } from "../../src/formats/sources.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import type { Kernels } from "../../src/gpu/kernels.ts";
-import { parseRunFile } from "../../src/train/runFile.ts";
+import { parseRunFile, type RunConfig } from "../../src/train/runFile.ts";
 import { Session } from "../../src/train/session.ts";
 
 export const DUMPS = "reference/dumps";
@@ -42,31 +43,46 @@ async function readTensors(bytes: Uint8Array): Promise<Tensors> {
   return values;
 }
 
+export interface ParityOptions {
+  /** Which of the run's adapters to start from. */
+  readonly adapter?: "initial" | "final" | "none";
+  readonly submitMs?: number;
+}
+
 export async function openParitySession(
   gpu: Gpu,
   kernels: Kernels,
   name: string,
-  change: (run: ReturnType<typeof parseRunFile>) => void = () => {},
+  change: (run: RunConfig) => void = () => {},
+  { adapter = "initial", submitMs }: ParityOptions = {},
 ): Promise<Session> {
   const { base, data } = parityCase(name);
   const folder = `${DUMPS}/runs/${name}`;
   const run = parseRunFile(JSON.parse(readFileSync(`${folder}/run.json`, "utf8")), "run.json");
   change(run);
   const { rows } = await parseRows(await fileSource(`${DUMPS}/data/${data}`), { format: "jsonl" });
-  return Session.open(gpu, kernels, {
+  const sources = {
     model: await openDirectory(`${DUMPS}/bases/${base}`),
     rows,
     run,
-    adapter: await openDirectory(`${folder}/initial`),
-  });
+    adapter: adapter === "none" ? undefined : await openDirectory(`${folder}/${adapter}`),
+  };
+  return Session.open(gpu, kernels, sources, { submitMs });
 }
 
-export async function replay(gpu: Gpu, kernels: Kernels, name: string): Promise<ParityErrors> {
+/** `exportTo`: where the adapter and its logits are left for reference/verify_adapter.py. */
+export async function replay(
+  gpu: Gpu,
+  kernels: Kernels,
+  name: string,
+  exportTo?: string,
+): Promise<ParityErrors> {
   const folder = `${DUMPS}/runs/${name}`;
   const session = await openParitySession(gpu, kernels, name);
   await session.trainer.prepare();
   await session.run(() => {});
   const files = await session.files({ baseModel: null, dataset: "parity", device: null });
+  if (exportTo) await writeExport(session, files, folder, join(exportTo, name));
   session.destroy();
   const expected = readFileSync(`${folder}/metrics.jsonl`, "utf8")
     .trim()
@@ -92,6 +108,19 @@ export async function replay(gpu: Gpu, kernels: Kernels, name: string): Promise<
     tokens: worst("tokens"),
     change: changes(mine, before, after),
   };
+}
+
+async function writeExport(
+  session: Session,
+  files: ReadonlyMap<string, Uint8Array>,
+  run: string,
+  into: string,
+): Promise<void> {
+  mkdirSync(into, { recursive: true });
+  for (const [file, bytes] of files) writeFileSync(join(into, file), bytes);
+  const { ids } = JSON.parse(readFileSync(`${run}/logits.json`, "utf8")) as { ids: number[] };
+  const logits = (await session.logits(Uint32Array.from(ids))).map((row) => [...row]);
+  writeFileSync(join(into, "logits.json"), JSON.stringify({ ids, logits }));
 }
 
 /** ‖mine − PEFT's‖ / ‖PEFT's change‖, over all tensors of a kind together. */

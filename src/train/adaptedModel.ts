@@ -1,0 +1,141 @@
+/** A base model on the device with its trainable tensors: what training, evaluation and generation share. */
+import { ConfigError } from "../base/errors.ts";
+import { blockBytes, type Gpu } from "../gpu/device.ts";
+import type { Kernels } from "../gpu/kernels.ts";
+import { ArenaLayout, type ArenaRole, Arenas } from "../graph/arena.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { Value } from "../graph/value.ts";
+import type { LoraContext } from "../lora/layer.ts";
+import type { Selection } from "../lora/targets.ts";
+import { FrozenWeights } from "../models/frozen.ts";
+import { layOutTrainables, type Model, Tracer } from "../models/transformer.ts";
+import type { Weight } from "../ops/weight.ts";
+import { type TracedInputs, traceInputs } from "./tracedInputs.ts";
+
+export interface AdaptedModelOptions {
+  readonly gpu: Gpu;
+  readonly kernels: Kernels;
+  readonly model: Model;
+  readonly selection: Selection;
+  readonly loraDropout: number;
+  /** Starting values of every trainable tensor, by PEFT's key; in the engine's orientation, [out, in]. */
+  readonly initial: ReadonlyMap<string, Float32Array>;
+}
+
+export interface Traced {
+  readonly inputs: TracedInputs;
+  /** After the last norm, [tokens, width]. */
+  readonly hidden: Value;
+  /** The output embedding, [vocabulary, width]. */
+  readonly head: Weight;
+}
+
+export class AdaptedModel {
+  readonly gpu: Gpu;
+  readonly kernels: Kernels;
+  readonly model: Model;
+  readonly selection: Selection;
+  /** Trainable tensors by PEFT's key, with their shapes in the engine's orientation. */
+  readonly layout: ArenaLayout;
+  private readonly options: AdaptedModelOptions;
+  private readonly frozen: FrozenWeights;
+  /** Traced before there was anything to bind them to. */
+  private readonly unbound: { parameters: Value[]; scales: Value[] } = { parameters: [], scales: [] };
+  private onDevice: { readonly arenas: Arenas; readonly scales: GPUBuffer } | undefined;
+
+  /** Nothing is allocated on the device until `load`. Throws where nothing would train. */
+  constructor(options: AdaptedModelOptions) {
+    const { gpu, kernels, model, selection } = options;
+    this.options = options;
+    this.gpu = gpu;
+    this.kernels = kernels;
+    this.model = model;
+    this.selection = selection;
+    this.layout = new ArenaLayout(gpu.traits.maxBinding);
+    layOutTrainables(model, selection, this.layout);
+    if (this.layout.tensors.size === 0) {
+      throw new ConfigError("nothing-trains", "No tensor would be trained.", "Choose target_modules.");
+    }
+    this.frozen = new FrozenWeights(gpu);
+  }
+
+  /**
+   * Traces inputs and model into a graph. `longest`: tokens of the longest row. Dropout and gradients are there where
+   * it `trains`. A program of this graph can be made once `load` has been called after it.
+   */
+  trace(graph: Graph, longest: number, trains: boolean): Traced {
+    const { model, selection, options, layout, frozen } = this;
+    const { maxBinding } = this.gpu.traits;
+    const inputs = traceInputs(graph, model.config.slidingWindow);
+    const { rowInStep, seedStep, positions } = inputs;
+    const scales = graph.state("lora scales", [Math.max(1, selection.lora.length)]);
+    const p = trains ? options.loraDropout : 0;
+    const lora: LoraContext = {
+      scales,
+      ...(p > 0 ? { dropout: { p, seedStep, rowInStep, positions } } : {}),
+    };
+    const tracer = new Tracer({ graph, model, frozen, layout, selection, trained: trains, maxBinding });
+    const hidden = tracer.hidden({ ...inputs, lora }, longest);
+    const head = tracer.head();
+    this.unbound.parameters.push(...tracer.parameters.values());
+    this.unbound.scales.push(scales);
+    return { inputs, hidden, head };
+  }
+
+  /** Loads what has been traced and is not on the device yet, and gives every traced value its place. */
+  async load(onProgress?: (loadedBytes: number, totalBytes: number) => void): Promise<void> {
+    await this.frozen.load(onProgress);
+    this.onDevice ??= this.allocate();
+    const { arenas, scales } = this.onDevice;
+    for (const parameter of this.unbound.parameters.splice(0)) arenas.bind(parameter);
+    const size = 4 * Math.max(1, this.selection.lora.length);
+    for (const value of this.unbound.scales.splice(0)) value.storage = { buffer: scales, offset: 0, size };
+  }
+
+  /** The arenas' buffers. */
+  chunks(role: ArenaRole): readonly GPUBuffer[] {
+    return this.loaded().arenas.chunks[role];
+  }
+
+  /** A trainable tensor as it is now, in the engine's orientation. */
+  async read(key: string, role: ArenaRole = "parameters"): Promise<Float32Array> {
+    return this.loaded().arenas.read(role, key);
+  }
+
+  /** What it takes on the device, known before anything is loaded. */
+  bytes(): { readonly base: number; readonly adapter: number; readonly optimizer: number } {
+    const arena = this.layout.bytes();
+    return { base: this.frozen.bytes(), adapter: arena + this.scalesBytes(), optimizer: 3 * arena };
+  }
+
+  destroy(): void {
+    if (this.onDevice) {
+      this.onDevice.arenas.destroy();
+      this.gpu.destroy(this.onDevice.scales);
+      this.onDevice = undefined;
+    }
+    this.frozen.destroy();
+  }
+
+  private allocate() {
+    const { gpu, layout, options, selection } = this;
+    const arenas = new Arenas(gpu, layout);
+    for (const [key, values] of options.initial) arenas.write("parameters", key, values);
+    const scales = gpu.create("scales", this.scalesBytes(), "adapter");
+    gpu.device.queue.writeBuffer(
+      scales,
+      0,
+      Float32Array.from(selection.lora, ({ scale }) => scale),
+    );
+    return { arenas, scales };
+  }
+
+  private scalesBytes(): number {
+    return blockBytes(4 * Math.max(1, this.selection.lora.length));
+  }
+
+  private loaded() {
+    if (!this.onDevice) throw new ConfigError("not-prepared", "The model was not loaded.");
+    return this.onDevice;
+  }
+}

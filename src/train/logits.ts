@@ -1,0 +1,31 @@
+/** The logits of a row: what two implementations of one model have to agree on. */
+import { allocateInputs, layOut } from "../data/inputs.ts";
+import { Graph } from "../graph/graph.ts";
+import { makePlan } from "../graph/plan.ts";
+import { Program } from "../graph/program.ts";
+import { linear } from "../ops/linear.ts";
+import type { AdaptedModel } from "./adaptedModel.ts";
+import { writeMicroBatch } from "./tracedInputs.ts";
+
+/** ids [tokens] → [tokens][vocabulary], with the trainable tensors as they are now and without dropout. */
+export async function logitsOf(adapted: AdaptedModel, ids: Uint32Array): Promise<Float32Array[]> {
+  const { gpu, kernels } = adapted;
+  const tokens = ids.length;
+  const graph = new Graph(tokens, tokens);
+  const { inputs, hidden, head } = adapted.trace(graph, tokens, false);
+  const logits = linear(graph, hidden, head);
+  graph.keep("logits", logits);
+  const plan = makePlan(graph, gpu.traits);
+  await adapted.load();
+  const program = await Program.create(gpu, kernels, plan);
+  const batch = allocateInputs({ tokens, targets: tokens }, [...inputs.ranges.keys()]);
+  writeMicroBatch(program, inputs, layOut([{ ids, line: 1 }], batch));
+  const encoder = gpu.device.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  program.encode(pass);
+  pass.end();
+  gpu.device.queue.submit([encoder.finish()]);
+  const values = new Float32Array(await gpu.read(program.rangeOf(logits)));
+  program.destroy();
+  return Array.from({ length: tokens }, (_, row) => values.subarray(row * head.rows, (row + 1) * head.rows));
+}
