@@ -1,0 +1,41 @@
+/** Files as people give them to a page: chosen or dropped, one by one or as a folder. */
+import type { Folder } from "../worker/api.ts";
+
+/** A chosen folder lists the files of its subfolders too; those (`model/onnx/config.json`) are left aside. */
+export function chosenFolder(files: Iterable<File>): Folder | undefined {
+  const list = [...files];
+  const depth = (file: File) => file.webkitRelativePath.split("/").length;
+  const shallowest = Math.min(...list.map(depth));
+  const top = list.filter((file) => depth(file) === shallowest);
+  const first = top[0];
+  return first && { label: first.webkitRelativePath.split("/").at(-2) ?? "chosen files", files: top };
+}
+
+/** A dropped folder's own files, or the files that were dropped side by side. */
+export async function droppedFolder(transfer: DataTransfer): Promise<Folder | undefined> {
+  // Entries and files can only be asked for now, while the drop is being handled.
+  const loose = [...transfer.files];
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry());
+  const directory = entries.find((entry): entry is FileSystemDirectoryEntry => entry?.isDirectory === true);
+  if (!directory) return loose.length > 0 ? { label: "dropped files", files: loose } : undefined;
+  const inside = await entriesOf(directory);
+  const files = inside.filter((entry): entry is FileSystemFileEntry => entry.isFile).map(fileOf);
+  return { label: directory.name, files: await Promise.all(files) };
+}
+
+async function entriesOf(directory: FileSystemDirectoryEntry): Promise<FileSystemEntry[]> {
+  const reader = directory.createReader();
+  const all: FileSystemEntry[] = [];
+  // Browsers give a hundred at a time, and an empty list at the end.
+  for (;;) {
+    const some = await new Promise<FileSystemEntry[]>((resolve, reject) =>
+      reader.readEntries(resolve, reject),
+    );
+    if (some.length === 0) return all;
+    all.push(...some);
+  }
+}
+
+function fileOf(entry: FileSystemFileEntry): Promise<File> {
+  return new Promise((resolve, reject) => entry.file(resolve, reject));
+}

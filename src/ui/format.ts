@@ -1,0 +1,21 @@
+/** Numbers as the page writes them. What was not measured is "—". */
+
+export function count(value: number): string {
+  return value.toLocaleString("en");
+}
+
+export function bytes(value: number): string {
+  const units = ["B", "KiB", "MiB", "GiB"];
+  let unit = 0;
+  let amount = value;
+  for (; amount >= 1024 && unit < units.length - 1; unit++) amount /= 1024;
+  return `${unit === 0 ? amount : amount.toFixed(1)} ${units[unit]}`;
+}
+
+export function measured(value: number | undefined, write: (value: number) => string): string {
+  return value === undefined || !Number.isFinite(value) ? "—" : write(value);
+}
+
+export function percent(part: number, whole: number): string {
+  return `${((100 * part) / whole).toPrecision(3)} %`;
+}
