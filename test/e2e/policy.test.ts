@@ -1,4 +1,4 @@
-import type { Browser, Page } from "playwright-core";
+import type { Browser, Page, Worker } from "playwright-core";
 import { createServer, type ViteDevServer } from "vite";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { launchBrowser } from "../../scripts/browser.mjs";
@@ -11,6 +11,29 @@ beforeAll(async () => {
 });
 afterAll(() => browser?.close());
 
+/** Every way that a worker has to the network; as texts, for they are compiled in the worker. */
+const WAYS = {
+  "fetch, own origin": "fetch(location.origin)",
+  "fetch, another": 'fetch("http://192.0.2.1/", { mode: "no-cors" })',
+  XMLHttpRequest:
+    'const request = new XMLHttpRequest(); request.open("GET", location.origin); request.send()',
+  WebSocket: 'new WebSocket(location.origin.replace("http", "ws"))',
+  EventSource: "new EventSource(location.origin)",
+  "import, another origin": 'await import("http://192.0.2.1/a.js")',
+};
+
+/** Which directive forbids a worker to do this, told by the browser before anything is sent. */
+function forbiddenBy(worker: Worker, way: string): Promise<string> {
+  return worker.evaluate(`(async () => {
+    const forbidden = new Promise((resolve) => addEventListener(
+      "securitypolicyviolation", (event) => resolve(event.effectiveDirective), { once: true }));
+    const waited = new Promise((resolve) => setTimeout(resolve, 5000, "was not forbidden"));
+    // Some ways throw, some reject, some tell it by an event: what counts is the violation.
+    (async () => { ${way} })().catch(() => {});
+    return Promise.race([forbidden, waited]);
+  })()`);
+}
+
 /** The same promises hold for the built page and for the one that the development server makes. */
 function promises(open: () => Promise<Page>): void {
   it("leaves the training worker no way to the network", async () => {
@@ -20,6 +43,22 @@ function promises(open: () => Promise<Page>): void {
     expect(report.fetch.reached).toBe(false);
     expect(report.socket).toEqual({ reached: false, what: "Error: connect-src" });
     expect(report.worker.reached).toBe(false);
+    await page.close();
+  });
+
+  it("binds the page's own training worker to that policy", async () => {
+    const page = await open();
+    const isTraining = (worker: Worker) => /\/train-worker[^/]*$/.test(new URL(worker.url()).pathname);
+    const worker = page.workers().find(isTraining) ?? (await page.waitForEvent("worker", isTraining));
+    const header = await page.evaluate(
+      async (url) => (await fetch(url)).headers.get("content-security-policy"),
+      worker.url(),
+    );
+    expect(header).toContain("connect-src 'none'");
+    for (const [name, way] of Object.entries(WAYS)) {
+      const directive = name.startsWith("import") ? "script-src-elem" : "connect-src";
+      expect(await forbiddenBy(worker, way), name).toBe(directive);
+    }
     await page.close();
   });
 
