@@ -9,6 +9,7 @@ import { type AdaptedModule, type LoraContext, type Projection, project } from "
 import type { ModuleDescriptor } from "../lora/modules.ts";
 import type { Selection } from "../lora/targets.ts";
 import { attention } from "../ops/attention.ts";
+import { appendToCache } from "../ops/cache.ts";
 import { embedding } from "../ops/embedding.ts";
 import { gelu } from "../ops/gelu.ts";
 import { headNorm } from "../ops/headnorm.ts";
@@ -27,8 +28,20 @@ export interface ModelInputs {
   readonly ids: Value;
   readonly positions: Value;
   /** By window of attention; undefined is all of the row. */
-  readonly ranges: ReadonlyMap<number | undefined, { readonly keyRange: Value; readonly queryRange: Value }>;
+  readonly ranges: ReadonlyMap<
+    number | undefined,
+    { readonly keyRange: Value; readonly queryRange?: Value | undefined }
+  >;
   readonly lora: LoraContext;
+  /** Where generation keeps keys and values: the ranges then speak of its slots, not of this micro-batch's tokens. */
+  readonly cache?: KeyValueCache;
+}
+
+export interface KeyValueCache {
+  /** u32 [tokens]: where each token's keys and values go. */
+  readonly slots: Value;
+  /** For each layer, [slots, 2 · key/value heads · head dim]: keys beside values. */
+  readonly layers: readonly Value[];
 }
 
 /** Parameter groups of the optimizer: Trainer's AdamW decays neither biases nor the weights of norms. */
@@ -211,15 +224,25 @@ export class Tracer {
         turn.sin,
       );
     }
-    const range = inputs.ranges.get(config.slidingWindow[index])!;
+    const { keyRange, queryRange } = inputs.ranges.get(config.slidingWindow[index])!;
+    const keyStart = heads * headDim;
+    const valueWidth = keyValueHeads * headDim;
+    let kv = { value: qkv, keyStart, valueStart: keyStart + valueWidth };
+    if (inputs.cache) {
+      const cache = inputs.cache.layers[index]!;
+      appendToCache(graph, cache, inputs.cache.slots, qkv, keyStart);
+      kv = { value: cache, keyStart: 0, valueStart: valueWidth };
+    }
     const attended = attention(graph, {
       q: { value: qkv, start: 0 },
-      kv: { value: qkv, keyStart: heads * headDim, valueStart: (heads + keyValueHeads) * headDim },
+      kv,
       heads,
       keyValueHeads,
       headDim,
       scale: config.attentionScale[index]!,
-      ...range,
+      keyRange,
+      // What looks back over a cache takes no gradient.
+      queryRange: inputs.cache ? undefined : queryRange,
     });
     const h = project(graph, attended, this.projection([layer.output]), inputs.lora, x);
     const inner = project(graph, this.norm(h, layer.mlpNorm), this.projection(layer.mlpIn), inputs.lora);

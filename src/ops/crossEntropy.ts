@@ -103,6 +103,13 @@ export function crossEntropy(
   return loss;
 }
 
+/** The rows of hidden [tokens, width] that `targetRow` (u32 [targets]) names → [targets, width]. No gradient passes. */
+export function gatherRows(graph: Graph, hidden: Value, targetRow: Value): Value {
+  const rows = targetRow.shape[0]!;
+  const output = { name: `rows of ${hidden.name}`, shape: [rows, widthOf(hidden)] };
+  return graph.record(gather, { graph, rows, start: 0 }, [hidden, targetRow], [output])[0]!;
+}
+
 /** Cuts the targets into chunks of rows that fit a byte budget, each with its own live size. */
 function chunksOf(graph: Graph, targets: number, rowBytes: number, chunkBytes: number): Extent[] {
   const rows = Math.max(1, Math.floor(chunkBytes / rowBytes), Math.ceil(targets / MAX_CHUNKS));

@@ -8,7 +8,7 @@ import type { Value } from "../graph/value.ts";
 import type { LoraContext } from "../lora/layer.ts";
 import type { Selection } from "../lora/targets.ts";
 import { FrozenWeights } from "../models/frozen.ts";
-import { layOutTrainables, type Model, Tracer } from "../models/transformer.ts";
+import { type KeyValueCache, layOutTrainables, type Model, Tracer } from "../models/transformer.ts";
 import type { Weight } from "../ops/weight.ts";
 import { type TracedInputs, traceInputs } from "./tracedInputs.ts";
 
@@ -20,6 +20,16 @@ export interface AdaptedModelOptions {
   readonly loraDropout: number;
   /** Starting values of every trainable tensor, by PEFT's key; in the engine's orientation, [out, in]. */
   readonly initial: ReadonlyMap<string, Float32Array>;
+}
+
+export interface TraceOptions {
+  /** Tokens of the longest row. */
+  readonly longest: number;
+  /** Whether there are gradients and dropout. */
+  readonly trains: boolean;
+  /** Leaves the adapter out, whole modules too. */
+  readonly asBase?: boolean;
+  readonly cache?: KeyValueCache;
 }
 
 export interface Traced {
@@ -59,23 +69,21 @@ export class AdaptedModel {
     this.frozen = new FrozenWeights(gpu);
   }
 
-  /**
-   * Traces inputs and model into a graph. `longest`: tokens of the longest row. Dropout and gradients are there where
-   * it `trains`. A program of this graph can be made once `load` has been called after it.
-   */
-  trace(graph: Graph, longest: number, trains: boolean): Traced {
-    const { model, selection, options, layout, frozen } = this;
+  /** Traces inputs and model into a graph. A program of it can be made once `load` has been called after this. */
+  trace(graph: Graph, { longest, trains, asBase, cache }: TraceOptions): Traced {
+    const { model, options, layout, frozen } = this;
     const { maxBinding } = this.gpu.traits;
+    const selection = asBase ? { ...this.selection, lora: [], saved: [] } : this.selection;
     const inputs = traceInputs(graph, model.config.slidingWindow);
     const { rowInStep, seedStep, positions } = inputs;
-    const scales = graph.state("lora scales", [Math.max(1, selection.lora.length)]);
+    const scales = graph.state("lora scales", [Math.max(1, this.selection.lora.length)]);
     const p = trains ? options.loraDropout : 0;
     const lora: LoraContext = {
       scales,
       ...(p > 0 ? { dropout: { p, seedStep, rowInStep, positions } } : {}),
     };
     const tracer = new Tracer({ graph, model, frozen, layout, selection, trained: trains, maxBinding });
-    const hidden = tracer.hidden({ ...inputs, lora }, longest);
+    const hidden = tracer.hidden({ ...inputs, lora, ...(cache ? { cache } : {}) }, longest);
     const head = tracer.head();
     this.unbound.parameters.push(...tracer.parameters.values());
     this.unbound.scales.push(scales);

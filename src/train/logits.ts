@@ -12,7 +12,7 @@ export async function logitsOf(adapted: AdaptedModel, ids: Uint32Array): Promise
   const { gpu, kernels } = adapted;
   const tokens = ids.length;
   const graph = new Graph(tokens, tokens);
-  const { inputs, hidden, head } = adapted.trace(graph, tokens, false);
+  const { inputs, hidden, head } = adapted.trace(graph, { longest: tokens, trains: false });
   const logits = linear(graph, hidden, head);
   graph.keep("logits", logits);
   const plan = makePlan(graph, gpu.traits);

@@ -318,7 +318,7 @@ export class Trainer {
   private trace({ tokens, targets }: Capacity): Traced & { readonly graph: Graph } {
     const { adapted, rows } = this.options;
     const graph = new Graph(tokens, targets);
-    return { graph, ...adapted.trace(graph, longest(rows), true) };
+    return { graph, ...adapted.trace(graph, { longest: longest(rows), trains: true }) };
   }
 
   private estimate(): MemoryEstimate {
