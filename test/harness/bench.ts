@@ -1,6 +1,7 @@
 /**
  * Runs one traced operation on the device: fresh random input with its seed printed on failure, every output
- * poisoned with NaN beforehand, capacities larger than what is live, and comparison with a float64 oracle.
+ * poisoned with NaN beforehand, capacities larger than what is live, nothing written beyond what is live, and
+ * comparison with a float64 oracle.
  */
 import { requestNodeDevice } from "../../src/cli/device.ts";
 import { type DeviceTraits, Gpu } from "../../src/gpu/device.ts";
@@ -11,6 +12,7 @@ import { Graph } from "../../src/graph/graph.ts";
 import { makePlan } from "../../src/graph/plan.ts";
 import { Program, type Uploadable } from "../../src/graph/program.ts";
 import type { Counts, Dim, Value, ValueType } from "../../src/graph/value.ts";
+import { CANARY, fill, findStray, type Margin, POISON } from "./margins.ts";
 
 /** A tensor under test. A first dimension of "tokens" or "targets" is the micro-batch's extent. */
 export interface Tensor {
@@ -137,9 +139,14 @@ export class KernelBench {
     const plan = makePlan(graph, gpu.traits);
     const arenas = new Arenas(gpu, layout);
     const owned: GPUBuffer[] = [];
-    const external = (name: string, tensor: Tensor): void => {
+    const margins: Margin[] = [];
+    const external = (name: string, tensor: Tensor, state = false): void => {
       const bytes = tensor.bytes ?? new Uint8Array(toUpload(tensor.values).buffer);
       const buffer = gpu.create(name, Math.ceil(Math.max(1, bytes.length) / 256) * 256, "base");
+      if (state) {
+        fill(this.device, buffer, CANARY);
+        margins.push({ name, buffer, filledWith: CANARY, owned: (word) => 4 * word < bytes.length });
+      }
       const padded = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
       padded.set(bytes);
       this.device.queue.writeBuffer(buffer, 0, padded);
@@ -147,7 +154,22 @@ export class KernelBench {
       owned.push(buffer);
     };
     for (const [name, tensor] of Object.entries(operation.constants ?? {})) external(name, tensor);
-    for (const [name, tensor] of Object.entries(operation.states ?? {})) external(name, tensor);
+    for (const [name, tensor] of Object.entries(operation.states ?? {})) external(name, tensor, true);
+    arenas.chunks.gradients.forEach((buffer, chunk) => {
+      fill(this.device, buffer, CANARY);
+      const ends = [...layout.tensors.values()]
+        .filter(({ place }) => place.chunk === chunk)
+        .map(({ place, shape }) => [
+          place.byteOffset,
+          place.byteOffset + 4 * shape.reduce((n, dim) => n * dim, 1),
+        ]);
+      margins.push({
+        name: `gradients ${chunk}`,
+        buffer,
+        filledWith: CANARY,
+        owned: (word) => ends.some(([start, end]) => start! <= 4 * word && 4 * word < end!),
+      });
+    });
     const before = new Map<string, Float64Array>();
     for (const [name, tensor] of Object.entries(operation.parameters ?? {})) {
       arenas.bind(values[name]!);
@@ -158,7 +180,8 @@ export class KernelBench {
     }
     // Bind groups are made with the program: what lives outside has its storage by now.
     const program = await Program.create(gpu, new Kernels(gpu), plan);
-    for (const buffer of program.activationBuffers()) this.poison(buffer);
+    for (const buffer of program.activationBuffers()) fill(this.device, buffer, POISON);
+    for (const input of plan.inputs) fill(this.device, program.rangeOf(input).buffer, POISON);
     for (const [name, tensor] of Object.entries(operation.inputs ?? {})) {
       program.write(values[name]!, toUpload(tensor.values));
     }
@@ -174,6 +197,13 @@ export class KernelBench {
 
     const live = (value: Value): number =>
       value.shape.reduce<number>((n, dim) => n * (typeof dim === "number" ? dim : dim.live(counts)), 1);
+    program.activationBuffers().forEach((buffer, place) => {
+      const words = [...plan.bufferOf].map(([value, at]) => (at === place ? live(value) : 0));
+      const most = Math.max(...words);
+      const name = [...plan.bufferOf].find(([, at]) => at === place)?.[0].name ?? buffer.label;
+      margins.push({ name, buffer, filledWith: POISON, owned: (word) => word < most });
+    });
+    const stray = await findStray(gpu, margins);
     const read = async (value: Value): Promise<Float64Array> => {
       const bytes = await gpu.read({ ...program.rangeOf(value), size: 4 * live(value) });
       const typed =
@@ -201,6 +231,7 @@ export class KernelBench {
     for (const buffer of owned) gpu.destroy(buffer);
     gpu.destroy(gpu.nothing);
     if (this.errors.length > 0) throw new Error(this.errors.splice(0).join("\n"));
+    if (stray) throw new Error(`${stray} (GRAFT_SEED=${this.seed})`);
     const need = (key: string): Float64Array => {
       const found = results.get(key);
       if (!found) throw new Error(`the run has no "${key}"; it has ${[...results.keys()].join(", ")}`);
@@ -263,10 +294,6 @@ export class KernelBench {
       seeds.set(output, seed);
     }
     return differentiate(graph, seeds);
-  }
-
-  private poison(buffer: GPUBuffer): void {
-    this.device.queue.writeBuffer(buffer, 0, new Uint32Array(buffer.size / 4).fill(0x7fc00000));
   }
 }
 
