@@ -2,7 +2,7 @@ import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import { Chooser } from "./Chooser.tsx";
 import { downloadZip } from "./download.ts";
-import { chosenFolder, droppedFolder } from "./files.ts";
+import { singleFile, wholeFolder } from "./files.ts";
 import { Problem } from "./Problem.tsx";
 import { Run } from "./Run.tsx";
 import { Summary } from "./Summary.tsx";
@@ -34,11 +34,10 @@ export function App({ store }: { store: StoreApi<PageState> }) {
             <Chooser
               title="Model folder"
               hint="Drop or choose a Hugging Face checkpoint: config.json, tokenizer.json, .safetensors."
-              folder
               disabled={locked}
               chosen={choices.model && folderWords(choices.model)}
-              onFiles={(files) => choose({ model: chosenFolder(files) })}
-              onDrop={async (transfer) => choose({ model: await droppedFolder(transfer) })}
+              reader={wholeFolder}
+              onChoose={(model) => choose({ model })}
             />
             <Chooser
               title="Data"
@@ -46,8 +45,8 @@ export function App({ store }: { store: StoreApi<PageState> }) {
               accept=".jsonl,.ndjson"
               disabled={locked}
               chosen={choices.data?.name}
-              onFiles={([file]) => choose({ data: file })}
-              onDrop={({ files: [file] }) => choose({ data: file })}
+              reader={singleFile}
+              onChoose={(data) => choose({ data })}
             />
             <Chooser
               title="Run file"
@@ -56,19 +55,18 @@ export function App({ store }: { store: StoreApi<PageState> }) {
               accept=".json"
               disabled={locked}
               chosen={choices.run?.name}
-              onFiles={([file]) => choose({ run: file })}
-              onDrop={({ files: [file] }) => choose({ run: file })}
+              reader={singleFile}
+              onChoose={(run) => choose({ run })}
               onClear={() => choose({ run: undefined })}
             />
             <Chooser
               title="Adapter folder"
               hint="Drop or choose a PEFT adapter to go on from."
               optional
-              folder
               disabled={locked}
               chosen={choices.adapter && folderWords(choices.adapter)}
-              onFiles={(files) => choose({ adapter: chosenFolder(files) })}
-              onDrop={async (transfer) => choose({ adapter: await droppedFolder(transfer) })}
+              reader={wholeFolder}
+              onChoose={(adapter) => choose({ adapter })}
               onClear={() => choose({ adapter: undefined })}
             />
           </div>

@@ -1,38 +1,47 @@
 import { type DragEvent, type InputHTMLAttributes, useId, useState } from "react";
+import type { PickReader } from "./files.ts";
 
-interface ChooserProps {
+interface ChooserProps<T> {
   readonly title: string;
   readonly hint: string;
   /** What is chosen now. */
   readonly chosen: string | undefined;
   readonly disabled: boolean;
   readonly optional?: boolean;
-  readonly folder?: boolean;
+  readonly reader: PickReader<T>;
   readonly accept?: string;
-  readonly onFiles: (files: FileList) => void;
-  readonly onDrop: (transfer: DataTransfer) => void;
+  readonly onChoose: (chosen: T) => void;
   /** Given where the choice can be taken back. */
   readonly onClear?: () => void;
 }
 
 /** A field for files: one can drop them on it, or press it and choose. */
-export function Chooser(props: ChooserProps) {
-  const { title, hint, chosen, disabled, optional, folder, accept, onFiles, onDrop, onClear } = props;
+export function Chooser<T>(props: ChooserProps<T>) {
+  const { title, hint, chosen, disabled, optional, reader, accept, onChoose, onClear } = props;
   const [isOver, setOver] = useState(false);
   const id = useId();
   // Not in React's types: browsers know the attribute by this name only.
-  const directory = folder ? ({ webkitdirectory: "" } as InputHTMLAttributes<HTMLInputElement>) : {};
+  const directory = reader.directory
+    ? ({ webkitdirectory: "" } as InputHTMLAttributes<HTMLInputElement>)
+    : {};
+  const take = (given: T | undefined) => {
+    if (given !== undefined) onChoose(given);
+  };
   const drop = (event: DragEvent) => {
     event.preventDefault();
     setOver(false);
-    if (!disabled) onDrop(event.dataTransfer);
+    if (!disabled) void reader.dropped(event.dataTransfer).then(take);
+  };
+  const leave = ({ currentTarget, relatedTarget }: DragEvent) => {
+    // Passing from the field to the words in it is no leaving.
+    if (!currentTarget.contains(relatedTarget as Node | null)) setOver(false);
   };
   return (
     <div className="chooser">
       <label
         className={`drop${isOver ? " over" : ""}${disabled ? " disabled" : ""}`}
-        onDragEnter={() => setOver(true)}
-        onDragLeave={() => setOver(false)}
+        onDragEnter={() => setOver(!disabled)}
+        onDragLeave={leave}
         onDrop={drop}
       >
         <span className="title">
@@ -47,7 +56,7 @@ export function Chooser(props: ChooserProps) {
           accept={accept}
           {...directory}
           onChange={({ target }) => {
-            if (target.files?.length) onFiles(target.files);
+            if (target.files) take(reader.chosen(target.files));
             // The same file can be chosen again, after it was mended.
             target.value = "";
           }}

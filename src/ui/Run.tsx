@@ -1,15 +1,5 @@
-import { count, measured } from "./format.ts";
-import type { PageState, Phase } from "./store.ts";
-
-const WORDS: Record<Phase, string> = {
-  choosing: "Choose a model and data to begin.",
-  opening: "Reading the files…",
-  ready: "Ready to train.",
-  preparing: "Preparing…",
-  training: "Training…",
-  paused: "Paused.",
-  done: "Done.",
-};
+import { count, measured, shortNumber } from "./format.ts";
+import type { PageState } from "./store.ts";
 
 interface RunProps {
   readonly state: PageState;
@@ -33,7 +23,13 @@ export function Run({ state, onDownload }: RunProps) {
           disabled={!complete || busy}
           onClick={() => void state.train()}
         >
-          {phase === "paused" ? "Resume" : phase === "done" ? "Train again" : "Train"}
+          {phase === "paused"
+            ? "Resume"
+            : phase === "done"
+              ? "Train again"
+              : state.problem
+                ? "Try again"
+                : "Train"}
         </button>
         <button type="button" disabled={phase !== "training"} onClick={state.pause}>
           Pause
@@ -45,9 +41,7 @@ export function Run({ state, onDownload }: RunProps) {
           Download adapter
         </button>
       </div>
-      <p role="status">
-        {phase === "done" && summary && last ? doneWords(last.step, summary.steps) : WORDS[phase]}
-      </p>
+      <p role="status">{statusWords(state)}</p>
       {trains && !last && <Preparation state={state} />}
       {summary && last && (
         <>
@@ -56,10 +50,10 @@ export function Run({ state, onDownload }: RunProps) {
             <Figure name="Step" value={`${count(last.step)} of ${count(summary.steps)}`} />
             <Figure name="Loss" value={last.loss.toFixed(4)} />
             <Figure name="Loss at step 1" value={measured(first?.loss, (loss) => loss.toFixed(4))} />
-            <Figure name="Learning rate" value={last.lr.toPrecision(3)} />
-            <Figure name="Gradient norm" value={last.grad_norm.toPrecision(3)} />
+            <Figure name="Learning rate" value={shortNumber(last.lr)} />
+            <Figure name="Gradient norm" value={shortNumber(last.grad_norm)} />
             <Figure
-              name="Trained tokens a second"
+              name="Tokens a second"
               value={measured(state.tokensPerSecond, (rate) => count(Math.round(rate)))}
             />
           </dl>
@@ -69,10 +63,29 @@ export function Run({ state, onDownload }: RunProps) {
   );
 }
 
-function doneWords(taken: number, planned: number): string {
-  return taken === planned
-    ? `Done: all ${count(planned)} steps.`
-    : `Stopped after ${count(taken)} of ${count(planned)} steps.`;
+function statusWords({ phase, problem, device, summary, last }: PageState): string {
+  switch (phase) {
+    case "choosing":
+      if (device?.ok === false) return "Training needs a GPU: see above.";
+      return problem ? "Mend this, or choose other files." : "Choose a model and data to begin.";
+    case "opening":
+      return "Reading the files…";
+    case "ready":
+      return "Ready to train.";
+    case "preparing":
+      return "Preparing…";
+    case "training":
+      return "Training…";
+    case "paused":
+      return "Paused.";
+    case "done": {
+      const [taken, planned] = [last?.step ?? 0, summary?.steps ?? 0];
+      if (taken === planned) return `Done: all ${count(planned)} steps.`;
+      return `Stopped after ${count(taken)} of ${count(planned)} steps.`;
+    }
+    default:
+      return phase satisfies never;
+  }
 }
 
 function Preparation({ state: { progress } }: { state: PageState }) {

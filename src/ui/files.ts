@@ -1,8 +1,27 @@
 /** Files as people give them to a page: chosen or dropped, one by one or as a folder. */
 import type { Folder } from "../worker/api.ts";
 
+/** How a field takes what people give it; undefined where there is nothing in it. */
+export interface PickReader<T> {
+  readonly directory: boolean;
+  chosen(files: FileList): T | undefined;
+  dropped(transfer: DataTransfer): Promise<T | undefined>;
+}
+
+export const singleFile: PickReader<File> = {
+  directory: false,
+  chosen: (files) => files[0],
+  dropped: async (transfer) => transfer.files[0],
+};
+
+export const wholeFolder: PickReader<Folder> = {
+  directory: true,
+  chosen: chosenFolder,
+  dropped: droppedFolder,
+};
+
 /** A chosen folder lists the files of its subfolders too; those (`model/onnx/config.json`) are left aside. */
-export function chosenFolder(files: Iterable<File>): Folder | undefined {
+function chosenFolder(files: FileList): Folder | undefined {
   const list = [...files];
   const depth = (file: File) => file.webkitRelativePath.split("/").length;
   const shallowest = Math.min(...list.map(depth));
@@ -12,7 +31,7 @@ export function chosenFolder(files: Iterable<File>): Folder | undefined {
 }
 
 /** A dropped folder's own files, or the files that were dropped side by side. */
-export async function droppedFolder(transfer: DataTransfer): Promise<Folder | undefined> {
+async function droppedFolder(transfer: DataTransfer): Promise<Folder | undefined> {
   // Entries and files can only be asked for now, while the drop is being handled.
   const loose = [...transfer.files];
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry());
@@ -20,7 +39,11 @@ export async function droppedFolder(transfer: DataTransfer): Promise<Folder | un
   if (!directory) return loose.length > 0 ? { label: "dropped files", files: loose } : undefined;
   const inside = await entriesOf(directory);
   const files = inside.filter((entry): entry is FileSystemFileEntry => entry.isFile).map(fileOf);
-  return { label: directory.name, files: await Promise.all(files) };
+  // What cannot be read (a link that leads nowhere) is missed, and named, once the model's files are looked for.
+  const read = (await Promise.allSettled(files)).flatMap((file) =>
+    file.status === "fulfilled" ? [file.value] : [],
+  );
+  return { label: directory.name, files: read };
 }
 
 async function entriesOf(directory: FileSystemDirectoryEntry): Promise<FileSystemEntry[]> {

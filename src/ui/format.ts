@@ -19,3 +19,8 @@ export function measured(value: number | undefined, write: (value: number) => st
 export function percent(part: number, whole: number): string {
   return `${((100 * part) / whole).toPrecision(3)} %`;
 }
+
+/** Three digits that count: 0.0002, 1.95, 1.2e-7. */
+export function shortNumber(value: number): string {
+  return String(Number(value.toPrecision(3)));
+}

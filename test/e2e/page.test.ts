@@ -1,0 +1,118 @@
+/** What the page does beside a run that goes well. */
+import { resolve } from "node:path";
+import type { Browser, Page } from "playwright-core";
+import { preview } from "vite";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { launchBrowser } from "../../scripts/browser.mjs";
+import { changedRun, filesOf, TrainPage } from "./trainPage.ts";
+
+const files = filesOf("gpt2_gelu");
+
+async function alertOf(page: Page): Promise<{ message: string; remedy: string }> {
+  const [message = "", remedy = ""] = await page.getByRole("alert").locator("p").allInnerTexts();
+  return { message, remedy };
+}
+
+describe("with a GPU", () => {
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await launchBrowser();
+  });
+  afterAll(() => browser?.close());
+
+  it("takes a model folder that is dropped on its field", async () => {
+    const { page } = await TrainPage.open(browser);
+    const field = page.locator("label", { hasText: "Model folder" });
+    const { x, y } = (await field.boundingBox())!;
+    const devtools = await page.context().newCDPSession(page);
+    const data = { items: [], files: [resolve(files.model)], dragOperationsMask: 1 };
+    for (const type of ["dragEnter", "dragOver", "drop"] as const) {
+      await devtools.send("Input.dispatchDragEvent", { type, x: x + 20, y: y + 20, data });
+    }
+    await page.getByText("gpt2_gelu (5 files)").waitFor();
+    await page.close();
+  });
+
+  it("can be used with the keyboard alone", async () => {
+    const session = await TrainPage.open(browser);
+    const { page } = session;
+    await page.getByText("Device:").waitFor();
+    for (const path of [files.model, files.data]) {
+      await page.keyboard.press("Tab");
+      const chooser = page.waitForEvent("filechooser");
+      await page.keyboard.press("Enter");
+      await (await chooser).setFiles(path);
+    }
+    await session.says("Ready to train.");
+    const focused = () => page.evaluate(() => document.activeElement?.textContent);
+    for (let i = 0; i < 10 && (await focused()) !== "Train"; i++) await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    await session.says("Preparing…");
+    await page.close();
+  });
+
+  it("says what a data file should look like", async () => {
+    const session = await TrainPage.open(browser);
+    await session.choose({ model: files.model, data: `${files.model}/config.json` });
+    await session.page.getByRole("alert").waitFor();
+    const { message, remedy } = await alertOf(session.page);
+    expect(message).toContain("config.json is a .json file.");
+    expect(remedy).toContain("call the file .jsonl");
+    await session.page.close();
+  });
+
+  it("says that the GPU was lost, offers nothing of that run, and trains again", async () => {
+    const session = await TrainPage.open(browser);
+    const { page } = session;
+    const long = changedRun(files.run, { max_steps: 100_000 });
+    await session.choose({ ...files, run: long.path });
+    await session.train();
+    await session.says("Training…");
+    const devtools = await browser.newBrowserCDPSession();
+    // The process that holds every page's GPU.
+    await devtools.send("Browser.crashGpuProcess");
+    await page.getByRole("alert").waitFor();
+    expect((await alertOf(page)).message).toMatch(/^The GPU was lost/);
+    expect(await session.button("Download adapter").isDisabled()).toBe(true);
+    await session.button("Try again").click();
+    await session.says("Training…");
+    await session.button("Stop").click();
+    await session.says(/^Stopped after/);
+    expect(await page.getByRole("alert").count()).toBe(0);
+    long.remove();
+    await page.close();
+  });
+});
+
+describe("without a GPU", () => {
+  let browser: Browser;
+  afterAll(() => browser?.close());
+
+  it("says that the browser offers none, and how to get it", async () => {
+    browser = await launchBrowser({ args: ["--disable-gpu", "--disable-software-rasterizer"] });
+    const page = await browser.newPage();
+    await page.goto(inject("siteUrl"));
+    await page.getByRole("alert").waitFor();
+    const { message, remedy } = await alertOf(page);
+    expect(message).toContain("offers no GPU");
+    expect(remedy).toContain("hardware acceleration");
+    await page.getByLabel(/^Model folder/).setInputFiles(files.model);
+    await page.getByLabel(/^Data/).setInputFiles(files.data);
+    expect(await page.getByRole("button", { name: "Train", exact: true }).isDisabled()).toBe(true);
+    await browser.close();
+  });
+
+  it("says where the page came over a way that browsers do not trust", async () => {
+    const server = await preview({ preview: { allowedHosts: ["graft.test"] }, logLevel: "warn" });
+    browser = await launchBrowser({ args: ["--host-resolver-rules=MAP graft.test 127.0.0.1"] });
+    const page = await browser.newPage();
+    const address = new URL(server.resolvedUrls!.local[0]!);
+    address.hostname = "graft.test";
+    await page.goto(address.href);
+    await page.getByRole("alert").waitFor();
+    const { message, remedy } = await alertOf(page);
+    expect(message).toContain(`${address.origin} did not`);
+    expect(remedy).toContain("https");
+    await server.close();
+  });
+});
