@@ -67,7 +67,7 @@ function statusWords({ phase, problem, device, summary, last }: PageState): stri
   switch (phase) {
     case "choosing":
       if (device?.ok === false) return "Training needs a GPU: see above.";
-      return problem ? "Mend this, or choose other files." : "Choose a model and data to begin.";
+      return problem ? "Try again, or choose other files." : "Choose a model and data to begin.";
     case "opening":
       return "Reading the files…";
     case "ready":

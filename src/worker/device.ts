@@ -62,11 +62,11 @@ function noAdapter(): DeviceError {
   );
 }
 
-export function lostError(lost: GPUDeviceLostInfo): DeviceError {
-  const why = lost.message.trim();
+export function lostError({ message }: GPUDeviceLostInfo): DeviceError {
+  const why = message.trim();
   return new DeviceError(
     "device-lost",
-    `The GPU was lost${why ? `: ${why}` : "."}${why && !/[.!]$/.test(why) ? "." : ""} What the run had trained so far is gone with it.`,
+    `The GPU was lost, and what the run had trained with it.${why && ` The browser says: ${why}`}`,
     "Start the run again. If it happens again, close other pages that use the GPU or choose a smaller " +
       "per_device_train_batch_size or max_length.",
   );

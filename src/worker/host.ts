@@ -105,12 +105,20 @@ export class TrainHost implements TrainApi {
       const { session, held } = run;
       this.onProgress = onProgress;
       if (!run.prepared) await this.prepare(run);
-      const batches = new Batches(onReports, REPORT_INTERVAL_MS);
-      await session.run(
-        (report) => batches.add(report),
-        () => this.pauses !== pausesBefore || held.trouble !== undefined,
-      );
-      batches.flush();
+      let delivered: unknown;
+      const batches = new Batches<StepReport>((reports) => {
+        delivered = onReports(reports);
+      }, REPORT_INTERVAL_MS);
+      try {
+        await session.run(
+          (report) => batches.add(report),
+          () => this.pauses !== pausesBefore || held.trouble !== undefined,
+        );
+      } finally {
+        batches.flush();
+        // A proxy answers once the page has taken it: reports travel by another port than the outcome below.
+        await delivered;
+      }
       const steps = session.reports.length;
       return { steps, finished: steps === session.summary.steps };
     });
