@@ -111,7 +111,10 @@ export class TrainHost implements TrainApi {
       }, REPORT_INTERVAL_MS);
       try {
         await session.run(
-          (report) => batches.add(report),
+          (report) => {
+            // No rows are held out, so every report is a step's.
+            if ("loss" in report) batches.add(report);
+          },
           () => this.pauses !== pausesBefore || held.trouble !== undefined,
         );
       } finally {
