@@ -126,7 +126,8 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
   }
 }
 
-// A workgroup sums 8 neighbouring features, each by 32 lanes that take every 32nd head of every row.
+// A workgroup sums 8 neighbouring features, each by 32 lanes that take every 32nd head of every row. Past the last
+// feature it sums what lies there, and does not store it.
 const COLUMNS = 8u;
 const HEAD_LANES = 32u;
 var<workgroup> column_partial: array<f32, COLUMNS * HEAD_LANES>;
@@ -148,15 +149,13 @@ fn column_sum(lane: u32, value: f32) -> f32 {
 fn backward_gain(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
                  @builtin(local_invocation_index) lane: u32) {
   let column = flat_workgroup(group, groups) * COLUMNS + lane % COLUMNS;
+  let units = extent(params.rows_extent) * params.summed_heads;
   var part = 0.0;
-  if (column < params.head_dim) {
-    let units = extent(params.rows_extent) * params.summed_heads;
-    for (var unit = lane / COLUMNS; unit < units; unit += HEAD_LANES) {
-      let row = unit / params.summed_heads;
-      let head = params.first_head + unit % params.summed_heads;
-      let at = (row * all_heads() + head) * params.head_dim + column;
-      part += dy[at] * (x[at] * r[row * normed_heads() + head]);
-    }
+  for (var unit = lane / COLUMNS; unit < units; unit += HEAD_LANES) {
+    let row = unit / params.summed_heads;
+    let head = params.first_head + unit % params.summed_heads;
+    let at = (row * all_heads() + head) * params.head_dim + column;
+    part += dy[at] * (x[at] * r[row * normed_heads() + head]);
   }
   let sum = column_sum(lane, part);
   if (lane < COLUMNS && column < params.head_dim) {

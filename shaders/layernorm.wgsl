@@ -107,7 +107,8 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
   }
 }
 
-// A workgroup sums 8 neighbouring columns, each by 32 lanes that take every 32nd row.
+// A workgroup sums 8 neighbouring columns, each by 32 lanes that take every 32nd row. Past the last column it sums
+// what lies there, and does not store it.
 const COLUMNS = 8u;
 const ROW_LANES = 32u;
 var<workgroup> column_partial: array<f32, COLUMNS * ROW_LANES>;
@@ -130,11 +131,9 @@ fn backward_gain(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
                  @builtin(local_invocation_index) lane: u32) {
   let column = flat_workgroup(group, groups) * COLUMNS + lane % COLUMNS;
   var part = 0.0;
-  if (column < params.width) {
-    for (var row = lane / COLUMNS; row < extent(params.rows_extent); row += ROW_LANES) {
-      let at = row * params.width + column;
-      part += dy[at] * ((x[at] - stats[row].x) * stats[row].y);
-    }
+  for (var row = lane / COLUMNS; row < extent(params.rows_extent); row += ROW_LANES) {
+    let at = row * params.width + column;
+    part += dy[at] * ((x[at] - stats[row].x) * stats[row].y);
   }
   let sum = column_sum(lane, part);
   if (lane < COLUMNS && column < params.width) {
@@ -147,10 +146,8 @@ fn backward_bias(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
                  @builtin(local_invocation_index) lane: u32) {
   let column = flat_workgroup(group, groups) * COLUMNS + lane % COLUMNS;
   var part = 0.0;
-  if (column < params.width) {
-    for (var row = lane / COLUMNS; row < extent(params.rows_extent); row += ROW_LANES) {
-      part += dy[row * params.width + column];
-    }
+  for (var row = lane / COLUMNS; row < extent(params.rows_extent); row += ROW_LANES) {
+    part += dy[row * params.width + column];
   }
   let sum = column_sum(lane, part);
   if (lane < COLUMNS && column < params.width) {

@@ -9,7 +9,7 @@ import { Kernels } from "../../src/gpu/kernels.ts";
 import { ArenaLayout, Arenas } from "../../src/graph/arena.ts";
 import { differentiate } from "../../src/graph/backward.ts";
 import { Graph } from "../../src/graph/graph.ts";
-import { makePlan } from "../../src/graph/plan.ts";
+import { makePlan, type Plan } from "../../src/graph/plan.ts";
 import { Program, type Uploadable } from "../../src/graph/program.ts";
 import type { Counts, Dim, Value, ValueType } from "../../src/graph/value.ts";
 import { CANARY, fill, findStray, type Margin, POISON } from "./margins.ts";
@@ -136,7 +136,7 @@ export class KernelBench {
       if (gradient && value.kind === "input") graph.keep(`d ${name}`, gradient);
     }
 
-    const plan = makePlan(graph, gpu.traits);
+    const plan = withIdleGroups(makePlan(graph, gpu.traits));
     const arenas = new Arenas(gpu, layout);
     const owned: GPUBuffer[] = [];
     const margins: Margin[] = [];
@@ -295,6 +295,21 @@ export class KernelBench {
     }
     return differentiate(graph, seeds);
   }
+}
+
+/**
+ * A workgroup more than each launch of several needs: where they are spread over two dimensions, some have nothing to
+ * do, and must do nothing.
+ */
+function withIdleGroups(plan: Plan): Plan {
+  const dispatches = plan.dispatches.map((dispatch) => ({
+    ...dispatch,
+    workgroups: (size: (dim: Dim) => number) => {
+      const groups = dispatch.workgroups(size);
+      return groups > 1 ? groups + 1 : groups;
+    },
+  }));
+  return { ...plan, dispatches };
 }
 
 function toUpload(values: Tensor["values"]): Uploadable {

@@ -10,7 +10,7 @@ export interface Witness extends CaseName {
 }
 
 // What every kernel is joined with is judged by the quick cases of all.
-const COMMON_MS = 700;
+const COMMON_MS = 2500;
 
 export class Witnesses {
   private readonly all: readonly Witness[];

@@ -53,6 +53,20 @@ async function sumsGradients(bench: KernelBench): Promise<void> {
   );
 }
 
+/** Spread over two dimensions: each element once. */
+async function spread(bench: KernelBench): Promise<void> {
+  const [rows, width] = [65_537, 64];
+  const a = Float64Array.from({ length: rows * width }, (_, i) => i);
+  const b = a.map((value) => value % 7);
+  const shape = ["tokens", width] as const;
+  const result = await bench.run({
+    counts: { tokens: rows },
+    inputs: { a: { shape, values: a }, b: { shape, values: b } },
+    trace: (graph, values) => ({ y: add(graph, values.a!, values.b!) }),
+  });
+  bench.compare("y", result.output("y"), forward(a, b).map(Math.fround), 0);
+}
+
 /** What lies beyond the live rows is not touched, here in a state that the kernel itself writes. */
 async function stopsAtLiveRows(bench: KernelBench): Promise<void> {
   const [live, all, width] = [3, 5, 30];
@@ -95,4 +109,5 @@ export const suite = await kernelSuite("add", [
   })),
   { name: "sums the gradients of a value that is read three times", passes: ["forward"], run: sumsGradients },
   { name: "stops at the live rows", passes: ["forward"], run: stopsAtLiveRows },
+  { name: "more workgroups than a dimension holds", passes: ["forward"], run: spread },
 ]);

@@ -181,6 +181,32 @@ async function checkRows(
   });
 }
 
+/** Each row by its own largest logit, though the next row's lie 175 above it, where exp of a difference is 0. */
+async function checkFarRows(bench: KernelBench): Promise<void> {
+  const oracle = { width: 1, targetRow: Uint32Array.of(0, 1), targetId: Uint32Array.of(1, 0) };
+  const hidden = Float64Array.of(-100, 100);
+  const head = Float64Array.of(1, 0.875, 0.75);
+  const result = await bench.run({
+    counts: { tokens: 2, targets: 2 },
+    inputs: {
+      hidden: { shape: ["tokens", 1], values: hidden, grad: true },
+      targetRow: { shape: ["targets"], values: oracle.targetRow },
+      targetId: { shape: ["targets"], values: oracle.targetId },
+      targetOfToken: { shape: ["tokens"], values: Int32Array.of(0, 1) },
+      lossScale: { shape: [1], values: Float64Array.of(LOSS_SCALE) },
+    },
+    constants: { head: { shape: [3, 1], values: head } },
+    states: { scalars: { shape: [SCALAR_COUNT], values: new Float64Array(SCALAR_COUNT) } },
+    trace: (graph, values) => {
+      const options = { ...operandsIn(values), withGradient: true };
+      return { loss: crossEntropy(graph, values.hidden!, stackRows("head", [values.head!]), options) };
+    },
+    seeds: null,
+  });
+  bench.compare("loss", result.output("loss"), [sum(forward(hidden, head, oracle))], 1e-6);
+  bench.compare("dhidden", result.gradient("hidden"), backward(hidden, head, oracle, LOSS_SCALE).dhidden);
+}
+
 async function checkEvaluation(bench: KernelBench): Promise<void> {
   const [tokens, targets, width, vocabulary] = [9, 7, 20, 131];
   const index = randomTargets(bench, tokens, targets, vocabulary);
@@ -295,4 +321,5 @@ export const suite = await kernelSuite("crossentropy", [
     },
   },
   { name: "evaluation", passes: forwardPasses, run: checkEvaluation },
+  { name: "rows whose neighbours lie far above them", passes: allPasses, run: checkFarRows },
 ]);

@@ -1,3 +1,4 @@
+import { philox } from "../../src/base/random.ts";
 import { add } from "../../src/ops/add.ts";
 import { dropout } from "../../src/ops/dropout.ts";
 import type { KernelBench } from "../harness/bench.ts";
@@ -18,6 +19,8 @@ const cases: readonly Case[] = [
   { rows: 3, width: 37, p: 0.5 },
   { rows: 8, width: 64, p: 0.9, branch: true },
   { rows: 6, width: 130, p: 0.05 },
+  // So many words that a bit carried wrongly, one time in 2¹⁷, shows.
+  { rows: 300, width: 300, p: 0.5 },
 ];
 
 function drawOf(bench: KernelBench, rows: number, p: number): DropoutDraw {
@@ -74,6 +77,22 @@ async function check(bench: KernelBench, { rows, width, p, branch }: Case): Prom
   bench.compare("dx", dx, branch ? expected.map((value, i) => value + dy[i]!) : expected);
 }
 
+/** A word that equals the threshold is kept. */
+async function keepsTheThreshold(bench: KernelBench): Promise<void> {
+  const [tokens, width] = [3, 10];
+  const random = drawOf(bench, tokens, 0);
+  const counter = [1, random.positions[2]!, random.rowInStep[2]!, random.step] as const;
+  const word = philox([random.seed, random.module], counter)[3]!;
+  const draw = { ...random, p: word / 2 ** 32 };
+  const x = bench.normal(tokens * width);
+  const dy = bench.normal(tokens * width);
+  const { y, dx } = await run(bench, draw, x, dy);
+  const expected = forward(x, draw, width);
+  bench.compare("y", y, expected);
+  bench.compare("dx", dx, backward(dy, draw, width));
+  if (expected[2 * width + 7] === 0) throw new Error("the oracle drops the word that equals the threshold");
+}
+
 /** Two rows together and each by itself: the same bytes. */
 async function cutAnyway(bench: KernelBench): Promise<void> {
   const [tokens, width] = [7, 50];
@@ -109,4 +128,5 @@ export const suite = await kernelSuite("dropout", [
     run: (bench: KernelBench) => check(bench, test),
   })),
   { name: "the same however a step is cut into micro-batches", passes, run: cutAnyway },
+  { name: "keeps a word that equals the threshold", passes, run: keepsTheThreshold },
 ]);
