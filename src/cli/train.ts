@@ -83,8 +83,9 @@ async function main(): Promise<void> {
   console.log(`memory     ${memory.join(", ")}`);
   for (const warning of summary.warnings) console.log(`note       ${warning}`);
 
-  await session.trainer.prepare();
+  await session.prepare();
   await session.run((report) => {
+    if (!("loss" in report)) return;
     const line = `${bar(report.step, summary.steps)}  loss ${report.loss.toFixed(4)}`;
     if (process.stderr.isTTY) progress(line);
     else if (report.step === 1 || report.step === summary.steps || report.step % 10 === 0) console.log(line);

@@ -1,6 +1,6 @@
 import { DataError } from "../base/errors.ts";
 import { optimizerSteps, type StepPlan, stepsPerEpoch, totalSteps } from "./steps.ts";
-import type { TokenisedRow } from "./tokenize.ts";
+import { type TokenisedRow, targetCount } from "./tokenize.ts";
 
 /** How many keys a query sees, itself included; undefined for all of its row up to itself. */
 export type Window = number | undefined;
@@ -75,10 +75,10 @@ export function layOut(
   let token = 0;
   let target = 0;
   for (let row = 0; row < rows.length; row++) {
-    const { ids } = rows[row]!;
+    const { ids, trained } = rows[row]!;
     const start = token;
     const end = start + ids.length;
-    if (end > into.ids.length || target + ids.length - 1 > into.targetId.length) {
+    if (end > into.ids.length || target + targetCount(rows[row]!) > into.targetId.length) {
       const found = `A micro-batch holds more than the ${into.ids.length} tokens or ${into.targetId.length} targets`;
       throw new DataError("capacity", `${found} that the run was planned for.`);
     }
@@ -86,9 +86,9 @@ export function layOut(
     for (let position = 0; position < ids.length; position++, token++) {
       into.positions[token] = position;
       into.rowInStep[token] = firstRow + row;
-      const isLast = position === ids.length - 1;
-      into.targetOfToken[token] = isLast ? -1 : target;
-      if (isLast) continue;
+      const predicts = position < ids.length - 1 && (trained?.[position + 1] ?? 1) === 1;
+      into.targetOfToken[token] = predicts ? target : -1;
+      if (!predicts) continue;
       into.targetRow[target] = token;
       into.targetId[target] = ids[position + 1]!;
       target++;
@@ -122,9 +122,7 @@ export function capacity(units: readonly (readonly TokenisedRow[])[], plan: Step
   const perEpoch = stepsPerEpoch(units.length, plan);
   const steps = totalSteps(units.length, plan);
   const sizes = units.map((rows) => {
-    const tokens = rows.reduce((sum, { ids }) => sum + ids.length, 0);
-    // Every token but each row's first is a target.
-    return { tokens, targets: tokens - rows.length };
+    return { tokens: sumOf(rows.map(({ ids }) => ids.length)), targets: sumOf(rows.map(targetCount)) };
   });
   // In file order every epoch is the same.
   const toWalk = plan.shuffle ? steps : Math.min(steps, perEpoch);

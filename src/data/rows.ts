@@ -9,8 +9,21 @@ export interface TextRow {
   readonly line: number;
 }
 
+export interface Message {
+  readonly role: string;
+  readonly content: string;
+}
+
+/** A conversation: what the assistant says is learnt, the rest is read. */
+export interface ChatRow {
+  readonly messages: readonly Message[];
+  readonly line: number;
+}
+
+export type Row = TextRow | ChatRow;
+
 export interface ParsedRows {
-  readonly rows: readonly TextRow[];
+  readonly rows: readonly Row[];
   /** Halves of surrogate pairs that stood alone and became U+FFFD. */
   readonly replacedSurrogates: number;
 }
@@ -19,7 +32,8 @@ export type RowFormat = "jsonl";
 
 const MAX_LINE_BYTES = 8_000_000;
 const CHUNK_BYTES = 4 * 1024 * 1024;
-const WANTED = 'Graft reads JSONL: one object such as {"text": "…"} per line.';
+const WANTED =
+  'Graft reads JSONL: one object such as {"text": "…"} or {"messages": [{"role": "user", "content": "…"}, …]} per line.';
 const NEWLINE = 0x0a;
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -38,7 +52,7 @@ export function rowFormat(fileName: string): RowFormat {
 /** Reads rows line by line; the file is never in memory as a whole. Throws DataError that names the line. */
 export async function parseRows(source: ByteSource, options: { format: RowFormat }): Promise<ParsedRows> {
   options.format satisfies "jsonl";
-  const rows: TextRow[] = [];
+  const rows: Row[] = [];
   const replaced = { surrogates: 0 };
   let line = 0;
   for await (const bytes of lines(source)) {
@@ -46,8 +60,14 @@ export async function parseRows(source: ByteSource, options: { format: RowFormat
     const where = `${source.name}, line ${line}`;
     const json = decodeLine(bytes, where, replaced);
     if (json.trim() === "") continue;
-    const text = textOf(parseObject(json, where), where);
-    rows.push({ text: wellFormed(text, replaced), line });
+    const row = parseObject(json, where);
+    if (Object.hasOwn(row, "messages")) {
+      const messages = messagesOf(row.messages, where);
+      rows.push({
+        messages: messages.map(({ role, content }) => ({ role, content: wellFormed(content, replaced) })),
+        line,
+      });
+    } else rows.push({ text: wellFormed(textOf(row, where), replaced), line });
   }
   if (rows.length === 0) throw new DataError("rows-empty", `${source.name} has no row.`, WANTED);
   return { rows, replacedSurrogates: replaced.surrogates };
@@ -130,13 +150,33 @@ function textOf(row: JsonObject, where: string): string {
   const keys = Object.keys(row);
   const found = keys.length === 0 ? "no key at all" : `the keys ${keys.slice(0, 6).map(show).join(", ")}`;
   const kind = shapeName(row);
-  const remedy = 'Put the whole text of each row into one key "text".';
+  const remedy = 'Put the whole text of each row into one key "text", or its turns into "messages".';
   throw new DataError("row-shape", `${where} has ${found}${kind ? ` (${kind})` : ""}. ${WANTED}`, remedy);
+}
+
+function messagesOf(value: unknown, where: string): Message[] {
+  const remedy = 'A message is {"role": "user" or "assistant" or "system", "content": "…"}.';
+  if (!Array.isArray(value) || value.length === 0) {
+    throw new DataError("row-messages", `${where} has "messages": ${show(value)}, expected a list.`, remedy);
+  }
+  const messages = value.map((message: unknown, i) => {
+    if (isJsonObject(message)) {
+      const { role, content } = message;
+      if (typeof role === "string" && typeof content === "string") return { role, content };
+    }
+    throw new DataError("row-messages", `${where}, message ${i + 1} is ${show(message)}.`, remedy);
+  });
+  if (messages.some(({ role }) => role === "assistant")) return messages;
+  throw new DataError(
+    "row-messages",
+    `${where} has no message of the assistant, so nothing to learn.`,
+    remedy,
+  );
 }
 
 /** What people call a row of this shape. */
 function shapeName(row: JsonObject): string | undefined {
-  if (Object.hasOwn(row, "messages") || Object.hasOwn(row, "conversations")) return "a conversation";
+  if (Object.hasOwn(row, "conversations")) return "a ShareGPT conversation";
   if (Object.hasOwn(row, "prompt") && Object.hasOwn(row, "completion")) return "prompt and completion";
   if (Object.hasOwn(row, "instruction")) return "instruction and output";
   if (Object.hasOwn(row, "chosen") && Object.hasOwn(row, "rejected")) return "a preference pair";

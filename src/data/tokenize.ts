@@ -1,12 +1,23 @@
 import { DataError } from "../base/errors.ts";
-import type { TextRow } from "./rows.ts";
+import { type ChatTemplate, tokenizeChat } from "./chat.ts";
+import type { ChatRow, Row } from "./rows.ts";
 import type { TextTokenizer } from "./tokenizer.ts";
 
-/** A row ready to train on. Every token but the first is a target. */
+/** A row ready to train on. Every token but the first is a target, unless `trained` says which are. */
 export interface TokenisedRow {
   readonly ids: Uint32Array;
+  /** 1 for each token that is learnt; the first never is. */
+  readonly trained?: Uint8Array;
   /** Where it stands in the file, counted from 1. */
   readonly line: number;
+}
+
+/** How many tokens of a row are targets. */
+export function targetCount({ ids, trained }: TokenisedRow): number {
+  if (!trained) return ids.length - 1;
+  let count = 0;
+  for (let i = 1; i < trained.length; i++) count += trained[i]!;
+  return count;
 }
 
 export interface TokenisedRows {
@@ -20,30 +31,35 @@ export interface TokenisedRows {
 }
 
 export interface TokeniseOptions {
-  /** Appended as text where the row does not end with it; undefined where the tokenizer has none. */
+  /** Appended to a text where it does not end with it; undefined where the tokenizer has none. */
   readonly eosToken: string | undefined;
   /** In tokens. */
   readonly maxLength: number;
   /** Rows of the model's embedding: no id may reach it. */
   readonly vocabSize: number;
+  /** How conversations are written; undefined where the model has no template. */
+  readonly template?: ChatTemplate | undefined;
 }
 
 /** Tokenises all rows. Throws DataError where no row has a target, or the tokenizer is not the model's. */
 export function tokenizeRows(
-  rows: readonly TextRow[],
+  rows: readonly Row[],
   tokenizer: TextTokenizer,
   options: TokeniseOptions,
 ): TokenisedRows {
   const kept: TokenisedRow[] = [];
   let cut = 0;
   let tokens = 0;
-  for (const { text, line } of rows) {
-    const { ids, wasCut } = tokenizeText(text, tokenizer, options);
-    checkIds(ids, options.vocabSize, line);
+  let targets = 0;
+  for (const row of rows) {
+    const { wasCut, ...tokenised } = tokenizeRow(row, tokenizer, options);
+    checkIds(tokenised.ids, options.vocabSize, row.line);
     if (wasCut) cut++;
-    if (ids.length < 2) continue;
-    kept.push({ ids, line });
-    tokens += ids.length;
+    const count = targetCount(tokenised);
+    if (count <= 0) continue;
+    kept.push(tokenised);
+    tokens += tokenised.ids.length;
+    targets += count;
   }
   if (kept.length === 0) {
     const found = `None of the ${rows.length} rows has a token to predict with max_length ${options.maxLength}.`;
@@ -53,7 +69,35 @@ export function tokenizeRows(
       "Give longer texts or a larger max_length: a row needs two tokens.",
     );
   }
-  return { rows: kept, leftOut: rows.length - kept.length, cut, tokens, targets: tokens - kept.length };
+  return { rows: kept, leftOut: rows.length - kept.length, cut, tokens, targets };
+}
+
+function tokenizeRow(
+  row: Row,
+  tokenizer: TextTokenizer,
+  options: TokeniseOptions,
+): TokenisedRow & { wasCut: boolean } {
+  const { line } = row;
+  if ("text" in row) return { ...tokenizeText(row.text, tokenizer, options), line };
+  const { ids, trained } = tokenizeMessages(row, tokenizer, options.template);
+  const { maxLength } = options;
+  return {
+    ids: Uint32Array.from(ids.slice(0, maxLength)),
+    trained: trained.slice(0, maxLength),
+    wasCut: ids.length > maxLength,
+    line,
+  };
+}
+
+function tokenizeMessages({ messages, line }: ChatRow, tokenizer: TextTokenizer, template?: ChatTemplate) {
+  if (!template) {
+    throw new DataError(
+      "no-chat-template",
+      `Line ${line} is a conversation, but the model has no chat template.`,
+      'Choose a model that was made for chats, or give the rows as {"text": "…"}.',
+    );
+  }
+  return tokenizeChat(messages, tokenizer, template);
 }
 
 export function tokenizeText(

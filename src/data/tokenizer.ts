@@ -8,6 +8,8 @@ import { readJsonObject } from "../base/read-json.ts";
 export interface TextTokenizer {
   /** Ids as the tokenizer's own default call gives them, with the special tokens that its post-processor adds. */
   encode(text: string): number[];
+  /** The same without those: a chat template has written them itself. */
+  encodeRendered(text: string): number[];
   decode(ids: readonly number[]): string;
   readonly eosToken: string | undefined;
   readonly bosToken: string | undefined;
@@ -60,6 +62,7 @@ export function buildTokenizer(
     eosToken,
     bosToken,
     encode: (text) => tokenizer.encode(text).ids,
+    encodeRendered: (text) => tokenizer.encode(text, { add_special_tokens: false }).ids,
     // The library answers an empty list with an error.
     decode: (ids) => (ids.length === 0 ? "" : tokenizer.decode([...ids], { skip_special_tokens: false })),
   };

@@ -50,9 +50,9 @@ export class Evaluator {
   }
 
   /** Bytes on the device, beside the model itself. */
-  bytes(): number {
-    const { activations, inputs, control } = this.plan.bytes;
-    return activations + inputs + control + blockBytes(4 * SCALAR_COUNT);
+  bytes(): Plan["bytes"] {
+    const { bytes } = this.plan;
+    return { ...bytes, control: bytes.control + blockBytes(4 * SCALAR_COUNT) };
   }
 
   async prepare(): Promise<void> {

@@ -1,34 +1,35 @@
-/** A run from files to files: opens a checkpoint, rows and maybe an adapter, and gives back the adapter's files. */
+/** A run from files to files: opens a model, rows and maybe an adapter, and gives back the adapter's files. */
 import type { FileSet } from "../base/bytes.ts";
-import { ConfigError, FormatError } from "../base/errors.ts";
+import { ConfigError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
-import { readJsonObject } from "../base/read-json.ts";
-import type { TextRow } from "../data/rows.ts";
+import type { Message, Row } from "../data/rows.ts";
 import { type TokenisedRows, tokenizeRows } from "../data/tokenize.ts";
-import { loadTokenizer } from "../data/tokenizer.ts";
-import { openCheckpointTensors } from "../formats/checkpoint.ts";
-import { toFloat32 } from "../formats/floats.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Kernels } from "../gpu/kernels.ts";
-import { type AdapterEntry, adapterEntries, loraKey } from "../lora/adapterKeys.ts";
+import { adapterEntries } from "../lora/adapterKeys.ts";
 import { compareWithAdapter } from "../lora/compare.ts";
 import { exportConfig, reexportConfig } from "../lora/exportConfig.ts";
-import { initialHalves } from "../lora/init.ts";
 import { modelCard } from "../lora/modelCard.ts";
 import { type AdapterFiles, type LoadedAdapter, loadAdapter, readAdapter } from "../lora/readAdapter.ts";
-import { type Selection, selectModules } from "../lora/targets.ts";
+import { selectModules } from "../lora/targets.ts";
 import { writeAdapter } from "../lora/writeAdapter.ts";
-import { parseModelConfig } from "../models/config.ts";
-import { checkpointTensor, transpose } from "../models/frozen.ts";
-import { Model } from "../models/transformer.ts";
+import { checkpointTensor } from "../models/frozen.ts";
 import { AdaptedModel } from "./adaptedModel.ts";
+import { Evaluator } from "./evaluator.ts";
+import { Generator } from "./generator.ts";
+import { initialValues, trainedValues } from "./initialValues.ts";
 import { logitsOf } from "./logits.ts";
+import { type OpenedModel, openModel } from "./openModel.ts";
 import { type RunConfig, runFileOf } from "./runFile.ts";
-import { type Progress, type StepReport, Trainer } from "./trainer.ts";
+import { GREEDY, type Sampling } from "./sampling.ts";
+import { evalInterval } from "./schedule.ts";
+import { type MemoryEstimate, type Progress, type StepReport, Trainer } from "./trainer.ts";
 
 export interface SessionSources {
   readonly model: FileSet;
-  readonly rows: readonly TextRow[];
+  readonly rows: readonly Row[];
+  /** Never trained on; their loss is taken every `eval_steps`, and before the first step and after the last. */
+  readonly heldOut?: readonly Row[] | undefined;
   readonly run: RunConfig;
   /** An adapter to start from. */
   readonly adapter?: FileSet | undefined;
@@ -43,51 +44,80 @@ export interface SessionSummary {
   readonly trainableCount: number;
   readonly tokenised: TokenisedRows;
   readonly steps: number;
-  readonly memory: Trainer["memory"];
+  readonly memory: MemoryEstimate;
+  /** Rows that are held out, where there are any. */
+  readonly heldOut: TokenisedRows | undefined;
   readonly warnings: readonly string[];
 }
+
+/** A line of metrics.jsonl beside those of the steps. */
+export interface EvaluationReport {
+  /** After how many steps. */
+  readonly step: number;
+  /** Mean nats over the held-out targets. */
+  readonly eval_loss: number;
+  readonly elapsed_ms: number;
+}
+
+export type Report = StepReport | EvaluationReport;
+
+/** What is asked of the model: a conversation so far, or the beginning of a text. */
+export type Prompt = { readonly messages: readonly Message[] } | { readonly text: string };
+
+export interface AnswerOptions extends Partial<Sampling> {
+  readonly max_new_tokens?: number;
+  /** The base model answers: the adapter is left out. */
+  readonly asBase?: boolean;
+  /** Hears of an answer as it grows. */
+  readonly onText?: (prompt: number, text: string) => void;
+  readonly isStopped?: () => boolean;
+}
+
+/** Answers that are written side by side, and how many tokens each has room for unless told. */
+const ANSWER_LANES = 8;
+const ANSWER_TOKENS = 128;
 
 export class Session {
   readonly summary: SessionSummary;
   readonly trainer: Trainer;
   readonly adapted: AdaptedModel;
   readonly reports: StepReport[] = [];
+  readonly evaluations: EvaluationReport[] = [];
   private readonly sources: SessionSources;
-  private readonly loaded: { files: AdapterFiles; adapter: LoadedAdapter } | undefined;
+  private readonly opened: OpenedModel;
+  private readonly loaded: OpenedAdapter | undefined;
+  private readonly evaluator: Evaluator | undefined;
+  /** What broke the run off; from then on it gives nothing away as an adapter. */
+  private spoilt: unknown;
 
-  /** Reads headers, rows and configs, traces and plans. The device holds nothing until `trainer.prepare`. */
+  /** Reads headers, rows and configs, traces and plans. The device holds nothing until `prepare`. */
   static async open(
     gpu: Gpu,
     kernels: Kernels,
     sources: SessionSources,
     options: { readonly onProgress?: Progress | undefined; readonly submitMs?: number | undefined } = {},
   ): Promise<Session> {
-    const { model: files, run } = sources;
-    if (run.train.eval_steps !== null) {
+    const { run } = sources;
+    const opened = await openModel(sources.model);
+    const { model, tokenizer, template } = opened;
+    const { config } = model;
+    const tokenise = (rows: readonly Row[]): TokenisedRows =>
+      tokenizeRows(rows, tokenizer, {
+        eosToken: tokenizer.eosToken,
+        maxLength: config.rotary ? run.train.max_length : Math.min(run.train.max_length, config.maxPositions),
+        vocabSize: config.vocabSize,
+        template,
+      });
+    const tokenised = tokenise(sources.rows);
+    const heldOut = sources.heldOut && tokenise(sources.heldOut);
+    if (run.train.eval_steps !== null && !heldOut) {
       throw new ConfigError(
-        "not-there-yet",
-        `train.eval_steps is ${run.train.eval_steps}, but there are no held-out rows yet.`,
+        "no-held-out",
+        `train.eval_steps is ${run.train.eval_steps}, but no rows are held out.`,
         "Leave eval_steps out.",
       );
     }
-    const configSource = files.open("config.json");
-    if (!configSource) {
-      throw new FormatError(
-        "no-config",
-        `${files.label} holds no config.json.`,
-        "Choose a folder with a Hugging Face checkpoint: config.json, tokenizer.json and .safetensors.",
-      );
-    }
-    const config = parseModelConfig(await readJsonObject(configSource));
-    const tensors = await openCheckpointTensors(files);
-    const model = new Model(config, tensors);
-    const tokenizer = await loadTokenizer(files);
-    const tokenised = tokenizeRows(sources.rows, tokenizer, {
-      eosToken: tokenizer.eosToken,
-      maxLength: Math.min(run.train.max_length, config.rotary ? run.train.max_length : config.maxPositions),
-      vocabSize: config.vocabSize,
-    });
-    const loaded = sources.adapter && (await openAdapter(sources.adapter, model, run, tensors));
+    const loaded = sources.adapter && (await openAdapter(sources.adapter, opened, run));
     const selection =
       loaded?.adapter.selection ??
       selectModules(model.modules, run.lora, { modelType: config.modelType, origin: "run", path: "lora" });
@@ -100,52 +130,104 @@ export class Session {
       initial: await initialValues(model, selection, run, loaded?.adapter),
     });
     const trainer = new Trainer({ adapted, train: run.train, rows: tokenised.rows, ...options });
+    const evaluator = heldOut && new Evaluator(adapted, heldOut.rows);
     const warnings = [...(loaded?.warnings ?? []), ...selection.warnings];
     if (config.dropouts.length > 0) {
       warnings.push(`The base model's own dropouts are off: ${config.dropouts.join(", ")}.`);
     }
-    return new Session(sources, adapted, trainer, loaded, tokenised, warnings);
-  }
-
-  private constructor(
-    sources: SessionSources,
-    adapted: AdaptedModel,
-    trainer: Trainer,
-    loaded: { files: AdapterFiles; adapter: LoadedAdapter } | undefined,
-    tokenised: TokenisedRows,
-    warnings: readonly string[],
-  ) {
-    const { model, selection } = adapted;
-    this.sources = sources;
-    this.adapted = adapted;
-    this.trainer = trainer;
-    this.loaded = loaded;
-    this.summary = {
-      modelType: model.config.modelType,
+    const summary: SessionSummary = {
+      modelType: config.modelType,
       parameters: model.parameterCount(),
       trainable: adapterEntries(selection).map(({ key, shape }) => ({ key, shape })),
       trainableCount: adapted.layout.elements(),
       tokenised,
+      heldOut,
       steps: trainer.steps,
-      memory: trainer.memory,
+      memory: withEvaluation(trainer.memory, evaluator),
       warnings,
     };
+    return new Session({ sources, opened, adapted, trainer, evaluator, loaded, summary });
   }
 
-  /** Trains from where it stands to the last step, or until `isStopped`, asked before each step, says so. */
-  async run(onStep: (report: StepReport) => void, isStopped?: () => boolean): Promise<void> {
-    const elapsedBefore = this.reports.at(-1)?.elapsed_ms ?? 0;
-    const keep = (report: StepReport): void => {
-      const whole = { ...report, elapsed_ms: elapsedBefore + report.elapsed_ms };
-      this.reports.push(whole);
-      onStep(whole);
-    };
+  private constructor(parts: {
+    sources: SessionSources;
+    opened: OpenedModel;
+    adapted: AdaptedModel;
+    trainer: Trainer;
+    evaluator: Evaluator | undefined;
+    loaded: OpenedAdapter | undefined;
+    summary: SessionSummary;
+  }) {
+    this.sources = parts.sources;
+    this.opened = parts.opened;
+    this.adapted = parts.adapted;
+    this.trainer = parts.trainer;
+    this.evaluator = parts.evaluator;
+    this.loaded = parts.loaded;
+    this.summary = parts.summary;
+  }
+
+  /** Loads the model, compiles every pipeline and allocates what the summary says. */
+  async prepare(): Promise<void> {
+    await this.trainer.prepare();
+    await this.evaluator?.prepare();
+  }
+
+  /**
+   * Trains from where it stands to the last step, or until `isStopped`, asked before each step, says so. Held-out rows
+   * are evaluated before the first step, every eval_steps and after the last; the clock of the reports does not run
+   * meanwhile.
+   */
+  async run(onReport: (report: Report) => void, isStopped: () => boolean = () => false): Promise<void> {
     this.checkUsable();
+    const { steps } = this.summary;
+    const every = evalInterval(this.sources.run.train, steps) ?? steps;
     try {
-      await this.trainer.run(keep, { firstStep: this.reports.length + 1, isStopped });
+      if (this.reports.length === 0) await this.evaluate(onReport);
+      while (this.reports.length < steps && !isStopped()) {
+        const firstStep = this.reports.length + 1;
+        const lastStep = this.evaluator ? Math.min(steps, Math.ceil(firstStep / every) * every) : steps;
+        const elapsedBefore = this.elapsed();
+        const keep = (report: StepReport): void => {
+          const whole = { ...report, elapsed_ms: elapsedBefore + report.elapsed_ms };
+          this.reports.push(whole);
+          onReport(whole);
+        };
+        await this.trainer.run(keep, { firstStep, lastStep, isStopped });
+        if (this.reports.length === lastStep) await this.evaluate(onReport);
+      }
     } catch (thrown) {
       this.spoilt = thrown;
       throw thrown;
+    }
+  }
+
+  /** The answers to all prompts, of the model as it is now; `prepare` comes first. Greedy unless told otherwise. */
+  async answers(prompts: readonly Prompt[], options: AnswerOptions = {}): Promise<string[]> {
+    const { max_new_tokens = ANSWER_TOKENS, asBase = false, onText, isStopped, ...sampling } = options;
+    const { tokenizer, stopIds, model } = this.opened;
+    const ids = prompts.map((prompt) => this.promptIds(prompt));
+    const longest = ids.reduce((most, { length }) => Math.max(most, length), 0);
+    const generator = new Generator(this.adapted, {
+      lanes: Math.min(ANSWER_LANES, prompts.length),
+      context: Math.min(model.config.maxPositions, longest + max_new_tokens),
+      asBase,
+    });
+    try {
+      await generator.prepare();
+      const soFar = prompts.map((): number[] => []);
+      const answers = await generator.generate(
+        ids,
+        { ...GREEDY, ...sampling, max_new_tokens, stopIds },
+        (prompt, id) => {
+          soFar[prompt]!.push(id);
+          onText?.(prompt, tokenizer.decode(soFar[prompt]!));
+        },
+        isStopped,
+      );
+      return answers.map((answer) => tokenizer.decode(answer.ids));
+    } finally {
+      generator.destroy();
     }
   }
 
@@ -162,12 +244,8 @@ export class Session {
   }): Promise<Map<string, Uint8Array>> {
     this.checkUsable();
     const { adapted, loaded, sources, summary } = this;
-    const { model, selection } = adapted;
-    const values = new Map<string, Float32Array>();
-    for (const entry of adapterEntries(selection)) {
-      const engine = await adapted.read(entry.key);
-      values.set(entry.key, turned(model, entry) ? turnBack(engine, entry.shape) : engine);
-    }
+    const { selection } = adapted;
+    const values = await trainedValues(adapted);
     const config: JsonObject = loaded
       ? reexportConfig(loaded.files.given)
       : exportConfig(selection, sources.run.lora, facts.baseModel);
@@ -187,35 +265,66 @@ export class Session {
         trainedTokens: summary.tokenised.targets,
       },
       steps: this.reports,
-      evaluations: [],
+      evaluations: this.evaluations.map(({ step, eval_loss }) => ({ step, loss: eval_loss })),
       elapsedMs: this.reports.at(-1)?.elapsed_ms ?? null,
       device: facts.device,
     });
     files.set("README.md", text.encode(card));
-    const lines = this.reports.map((report) => `${JSON.stringify(report)}\n`);
-    files.set("metrics.jsonl", text.encode(lines.join("")));
+    files.set("metrics.jsonl", text.encode(this.metrics()));
     return files;
-  }
-
-  /** What broke the run off; from then on it gives nothing away as an adapter. */
-  private spoilt: unknown;
-
-  private checkUsable(): void {
-    if (this.spoilt !== undefined) throw this.spoilt;
   }
 
   destroy(): void {
     this.trainer.destroy();
+    this.evaluator?.destroy();
     this.adapted.destroy();
   }
+
+  private async evaluate(onReport: (report: Report) => void): Promise<void> {
+    if (!this.evaluator) return;
+    const { loss } = await this.evaluator.evaluate();
+    const report = { step: this.reports.length, eval_loss: loss, elapsed_ms: this.elapsed() };
+    this.evaluations.push(report);
+    onReport(report);
+  }
+
+  private elapsed(): number {
+    return this.reports.at(-1)?.elapsed_ms ?? 0;
+  }
+
+  private promptIds(prompt: Prompt): Uint32Array {
+    const { tokenizer, template } = this.opened;
+    if ("text" in prompt) return Uint32Array.from(tokenizer.encode(prompt.text));
+    if (!template) {
+      throw new ConfigError("no-chat-template", "The model has no chat template.", "Ask it with a text.");
+    }
+    return Uint32Array.from(tokenizer.encodeRendered(template.render(prompt.messages, true)));
+  }
+
+  /** One line a report, an evaluation after the step it followed. */
+  private metrics(): string {
+    const reports: Report[] = [...this.reports, ...this.evaluations];
+    const isEvaluation = (report: Report): number => ("eval_loss" in report ? 1 : 0);
+    reports.sort((a, b) => a.step - b.step || isEvaluation(a) - isEvaluation(b));
+    return reports.map((report) => `${JSON.stringify(report)}\n`).join("");
+  }
+
+  private checkUsable(): void {
+    if (this.spoilt !== undefined) throw this.spoilt;
+  }
+}
+
+interface OpenedAdapter {
+  readonly files: AdapterFiles;
+  readonly adapter: LoadedAdapter;
+  readonly warnings: readonly string[];
 }
 
 async function openAdapter(
   files: FileSet,
-  model: Model,
+  { model, tensors }: OpenedModel,
   run: RunConfig,
-  tensors: Awaited<ReturnType<typeof openCheckpointTensors>>,
-): Promise<{ files: AdapterFiles; adapter: LoadedAdapter; warnings: string[] }> {
+): Promise<OpenedAdapter> {
   const opened = await readAdapter(files);
   const { modelType } = model.config;
   const adapter = await loadAdapter(opened, model.modules, modelType, (name) =>
@@ -226,56 +335,13 @@ async function openAdapter(
   return { files: opened, adapter, warnings: [...adapter.warnings, ...warnings] };
 }
 
-/** Conv1D's weight lies as [in, out] in files and as [out, in] in the engine. */
-function turned(model: Model, entry: AdapterEntry): boolean {
-  return (
-    entry.part === "parameter" && entry.parameter === "weight" && model.module(entry.module).kind === "conv1d"
-  );
-}
-
-/** [in, out] from the engine's [out, in]. */
-function turnBack(values: Float32Array, [inFeatures, outFeatures]: readonly number[]): Float32Array {
-  return floats(transpose(bytesOf(values), [outFeatures!, inFeatures!]));
-}
-
-function bytesOf(values: Float32Array): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-}
-
-function floats(bytes: Uint8Array): Float32Array {
-  return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-}
-
-async function initialValues(
-  model: Model,
-  selection: Selection,
-  run: RunConfig,
-  loaded: LoadedAdapter | undefined,
-): Promise<Map<string, Float32Array>> {
-  const initial = new Map<string, Float32Array>();
-  for (const target of loaded ? [] : selection.lora) {
-    const { a, b } = initialHalves(
-      target,
-      run.lora.init_lora_weights === "gaussian" ? "gaussian" : true,
-      run.train.seed,
-    );
-    initial.set(loraKey(target.module.name, "lora_A"), a);
-    initial.set(loraKey(target.module.name, "lora_B"), b);
-  }
-  for (const entry of adapterEntries(selection)) {
-    if (initial.has(entry.key)) continue;
-    const given = loaded?.values.get(entry.key);
-    const values =
-      given ??
-      (entry.part === "parameter" ? await baseValues(model, entry.module, entry.parameter) : undefined);
-    if (!values) throw new FormatError("tensor-missing", `The adapter has no "${entry.key}".`);
-    const shape = entry.shape as [number, number];
-    initial.set(entry.key, turned(model, entry) ? floats(transpose(bytesOf(values), shape)) : values);
-  }
-  return initial;
-}
-
-async function baseValues(model: Model, module: string, parameter: string): Promise<Float32Array> {
-  const tensor = model.tensor(module, parameter);
-  return toFloat32(await tensor.read(), tensor.dtype);
+function withEvaluation(memory: MemoryEstimate, evaluator: Evaluator | undefined): MemoryEstimate {
+  if (!evaluator) return memory;
+  const { activations, inputs, control } = evaluator.bytes();
+  return {
+    ...memory,
+    activations: memory.activations + activations,
+    inputs: memory.inputs + inputs,
+    control: memory.control + control,
+  };
 }

@@ -6,7 +6,7 @@ import { DataError, GraftError } from "../base/errors.ts";
 import { allocateInputs, type Capacity, capacity, layOut, type MicroBatchInputs } from "../data/inputs.ts";
 import { packRows } from "../data/pack.ts";
 import { type OptimizerStep, optimizerSteps, type StepPlan, totalSteps } from "../data/steps.ts";
-import type { TokenisedRow } from "../data/tokenize.ts";
+import { type TokenisedRow, targetCount } from "../data/tokenize.ts";
 import { blockBytes } from "../gpu/device.ts";
 import type { ArenaRole } from "../graph/arena.ts";
 import { differentiate } from "../graph/backward.ts";
@@ -68,6 +68,12 @@ export interface MemoryEstimate {
   readonly activations: number;
   readonly inputs: number;
   readonly control: number;
+}
+
+export interface StepRange {
+  readonly firstStep?: number;
+  readonly lastStep?: number;
+  readonly isStopped?: (() => boolean) | undefined;
 }
 
 const DECAY_GROUPS = 2;
@@ -192,12 +198,12 @@ export class Trainer {
   }
 
   /**
-   * Runs the steps from `firstStep`, counted from 1, to the last, or until `isStopped`, asked before each, says so.
+   * Runs the steps from `firstStep`, counted from 1, to `lastStep`, or until `isStopped`, asked before each, says so.
    * Throws GraftError "diverged" at the first step whose loss or gradient is not finite.
    */
   async run(
     onStep: (report: StepReport) => void,
-    { firstStep = 1, isStopped }: { firstStep?: number; isStopped?: (() => boolean) | undefined } = {},
+    { firstStep = 1, lastStep = this.steps, isStopped }: StepRange = {},
   ): Promise<void> {
     const { ring } = this.prepared();
     const start = performance.now();
@@ -205,7 +211,7 @@ export class Trainer {
     for (const step of optimizerSteps(this.units, this.stepPlan, firstStep)) {
       // At most two steps ahead of what has come back.
       if (reports.length === 2) await reports.shift();
-      if (isStopped?.()) break;
+      if (step.step > lastStep || isStopped?.()) break;
       const { lr, tokens } = this.submitStep(step);
       const scalars = ring.read();
       reports.push(
@@ -244,7 +250,7 @@ export class Trainer {
     const { train } = this.options;
     const { program, update, batch } = this.prepared();
     const batches = step.microBatches.flatMap((units) => this.cutAtBorders(units.flat()));
-    const tokens = batches.reduce((sum, rows) => sum + rows.reduce((n, { ids }) => n + ids.length - 1, 0), 0);
+    const tokens = batches.reduce((sum, rows) => sum + rows.reduce((n, row) => n + targetCount(row), 0), 0);
     const lr = learningRateAt(step.step - 1, train, this.steps);
     program.write(this.inputs.lossScale, Float32Array.of(1 / tokens));
     program.write(this.inputs.seedStep, Uint32Array.of(train.seed >>> 0, step.step));

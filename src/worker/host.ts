@@ -158,7 +158,7 @@ export class TrainHost implements TrainApi {
 
   private async prepare(run: OpenRun): Promise<void> {
     try {
-      await run.session.trainer.prepare();
+      await run.session.prepare();
       // Only now has the device seen every command, and said whether its memory was enough.
       await run.held.gpu.device.queue.onSubmittedWorkDone();
       run.prepared = true;

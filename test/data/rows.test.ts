@@ -8,7 +8,8 @@ function sourceOf(content: string | Uint8Array): ByteSource {
   return { name: "rows.jsonl", size: bytes.length, read: async (start, end) => bytes.slice(start, end) };
 }
 const parse = (content: string | Uint8Array) => parseRows(sourceOf(content), { format: "jsonl" });
-const texts = async (content: string | Uint8Array) => (await parse(content)).rows.map((row) => row.text);
+const texts = async (content: string | Uint8Array) =>
+  (await parse(content)).rows.map((row) => ("text" in row ? row.text : row.messages));
 
 describe("rows", () => {
   it("are read line by line, blank lines skipped and counted", async () => {
@@ -28,9 +29,20 @@ describe("rows", () => {
     expect(await texts('{"text":"a\u2028b\\nc"}')).toEqual(["a\u2028b\nc"]);
   });
 
+  it("are conversations where they have messages", async () => {
+    const messages = [
+      { role: "user", content: "Hi \ud800", name: "left aside" },
+      { role: "assistant", content: "Hello." },
+    ];
+    const { rows, replacedSurrogates } = await parse(JSON.stringify({ messages }));
+    const [user, assistant] = [{ role: "user", content: "Hi \ufffd" }, messages[1]!];
+    expect(rows).toEqual([{ messages: [user, assistant], line: 1 }]);
+    expect(replacedSurrogates).toBe(1);
+  });
+
   it("get U+FFFD for lone surrogates, which are counted; whole pairs stay", async () => {
     const { rows, replacedSurrogates } = await parse('{"text":"\\ud800x\\udc00"}\n{"text":"\\ud83d\\ude00"}');
-    expect(rows.map((row) => row.text)).toEqual(["\ufffdx\ufffd", "\u{1f600}"]);
+    expect(rows).toMatchObject([{ text: "\ufffdx\ufffd" }, { text: "\u{1f600}" }]);
     expect(replacedSurrogates).toBe(2);
   });
 
@@ -38,7 +50,7 @@ describe("rows", () => {
     const line = new TextEncoder().encode('{"text":"a..."}');
     line.set([0xed, 0xa0, 0x80], line.indexOf(0x2e));
     const { rows, replacedSurrogates } = await parse(line);
-    expect(rows[0]!.text).toBe("a\ufffd");
+    expect(rows).toMatchObject([{ text: "a\ufffd" }]);
     expect(replacedSurrogates).toBe(1);
   });
 
@@ -72,7 +84,16 @@ describe("a data set is refused with", () => {
     ["a line that is a string", `${good}"a"`, "row-shape", /line 2 is "a", not an object/],
     ["a line that is null", "null", "row-shape", /line 1 is null, not an object/],
     ["text that is a number", `${good}{"text":5}`, "row-text", /line 2 has "text": 5, expected a string/],
-    ["a conversation", '{"messages":[]}', "row-shape", /keys "messages" \(a conversation\)/],
+    ["a conversation of ShareGPT", '{"conversations":[]}', "row-shape", /\(a ShareGPT conversation\)/],
+    ["messages that are none", '{"messages":[]}', "row-messages", /"messages": \[\], expected a list/],
+    ["messages that are a text", '{"messages":"hi"}', "row-messages", /"messages": "hi", expected a list/],
+    ["a message without content", '{"messages":[{"role":"user"}]}', "row-messages", /line 1, message 1 is/],
+    [
+      "a conversation in which nobody answers",
+      '{"messages":[{"role":"user","content":"hi"}]}',
+      "row-messages",
+      /no message of the assistant/,
+    ],
     ["prompts", '{"prompt":"a","completion":"b"}', "row-shape", /\(prompt and completion\)/],
     ["instructions", '{"instruction":"a","output":"b"}', "row-shape", /\(instruction and output\)/],
     ["preferences", '{"chosen":"a","rejected":"b"}', "row-shape", /\(a preference pair\)/],

@@ -125,7 +125,7 @@ describe("the loss on rows that are not trained on", () => {
     const evaluator = new Evaluator(session.adapted, session.summary.tokenised.rows);
     await evaluator.prepare();
     const before = await evaluator.evaluate();
-    await session.trainer.prepare();
+    await session.prepare();
     await session.run(() => {});
     const [step] = session.reports;
     expect(before.targets).toBe(step!.tokens);

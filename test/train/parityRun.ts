@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileSource, openDirectory } from "../../src/cli/files.ts";
-import { parseRows } from "../../src/data/rows.ts";
+import { parseRows, type Row } from "../../src/data/rows.ts";
 import { toFloat32 } from "../../src/formats/floats.ts";
 import { openSafetensors } from "../../src/formats/safetensors.ts";
 import { arraySource } from "../../src/formats/sources.ts";
@@ -47,6 +47,7 @@ export interface ParityOptions {
   /** Which of the run's adapters to start from. */
   readonly adapter?: "initial" | "final" | "none";
   readonly submitMs?: number;
+  readonly heldOut?: readonly Row[];
 }
 
 export async function openParitySession(
@@ -54,7 +55,7 @@ export async function openParitySession(
   kernels: Kernels,
   name: string,
   change: (run: RunConfig) => void = () => {},
-  { adapter = "initial", submitMs }: ParityOptions = {},
+  { adapter = "initial", submitMs, heldOut }: ParityOptions = {},
 ): Promise<Session> {
   const { base, data } = parityCase(name);
   const folder = `${DUMPS}/runs/${name}`;
@@ -64,6 +65,7 @@ export async function openParitySession(
   const sources = {
     model: await openDirectory(`${DUMPS}/bases/${base}`),
     rows,
+    heldOut,
     run,
     adapter: adapter === "none" ? undefined : await openDirectory(`${folder}/${adapter}`),
   };
@@ -79,7 +81,7 @@ export async function replay(
 ): Promise<ParityErrors> {
   const folder = `${DUMPS}/runs/${name}`;
   const session = await openParitySession(gpu, kernels, name);
-  await session.trainer.prepare();
+  await session.prepare();
   await session.run(() => {});
   const files = await session.files({ baseModel: null, dataset: "parity", device: null });
   if (exportTo) await writeExport(session, files, folder, join(exportTo, name));

@@ -39,7 +39,7 @@ async function open(name: string, change: Change = () => {}, { traits, ...option
 /** Trains `name` for a few steps and takes what comes out. */
 async function train(name: string, change: Change, how?: How): Promise<Outcome> {
   const { session, gpu } = await open(name, change, how);
-  await session.trainer.prepare();
+  await session.prepare();
   const { queue } = gpu.device;
   const submit = queue.submit.bind(queue);
   let submits = 0;
@@ -89,7 +89,7 @@ describe("memory", () => {
     async (name) => {
       const { gpu, session } = await open(name, steps(1));
       const { memory } = session.trainer;
-      await session.trainer.prepare();
+      await session.prepare();
       const found = Object.fromEntries(gpu.bytes);
       // A dummy buffer that belongs to the device and not to the run.
       expect({ ...found, control: found.control! - BLOCK_BYTES }).toEqual(memory);
@@ -99,6 +99,60 @@ describe("memory", () => {
       expect(gpu.totalBytes()).toBe(BLOCK_BYTES);
     },
   );
+});
+
+describe("held-out rows", () => {
+  const heldOut = [{ text: "the tree grows by the river", line: 1 }];
+
+  it("are evaluated first, every eval_steps and last, counted in the memory, and train nothing", async () => {
+    const every = steps(5, ({ train }) => Object.assign(train, { eval_steps: 2 }));
+    const { gpu, session } = await open("gpt2_gelu", every, { heldOut });
+    await session.prepare();
+    const { memory } = session.summary;
+    const found = Object.fromEntries(gpu.bytes);
+    expect({ ...found, control: found.control! - BLOCK_BYTES }).toEqual(memory);
+    const seen: string[] = [];
+    await session.run((report) =>
+      seen.push("eval_loss" in report ? `after ${report.step}` : `${report.step}`),
+    );
+    expect(seen).toEqual(["after 0", "1", "2", "after 2", "3", "4", "after 4", "5", "after 5"]);
+    const files = await session.files(facts);
+    const lines = Buffer.from(files.get("metrics.jsonl")!).toString().trim().split("\n");
+    const parsed = lines.map(
+      (line) => JSON.parse(line) as { step: number; loss?: number; eval_loss?: number },
+    );
+    expect(parsed.map(({ step, loss }) => (loss === undefined ? `after ${step}` : `${step}`))).toEqual(seen);
+    expect(new Set(session.evaluations.map(({ eval_loss }) => eval_loss)).size).toBe(4);
+    const alone = await train("gpt2_gelu", steps(5));
+    expect(session.reports.map(({ loss }) => loss)).toEqual(alone.losses);
+    session.destroy();
+    expect(gpu.totalBytes()).toBe(BLOCK_BYTES);
+  });
+
+  it("that are wanted and not there are asked for", async () => {
+    const every = steps(5, ({ train }) => Object.assign(train, { eval_steps: 2 }));
+    await expect(open("gpt2_gelu", every)).rejects.toThrow("train.eval_steps is 2, but no rows are held out");
+  });
+});
+
+describe("answers", () => {
+  it("come from the model as it is now, or from the base", async () => {
+    const { session } = await open("gpt2_gelu", steps(1), { adapter: "final" });
+    await session.prepare();
+    const prompts = [{ text: "the tree" }, { text: "a" }];
+    const grown: string[] = [];
+    const onText = (prompt: number, text: string): void => {
+      grown[prompt] = text;
+    };
+    const answers = await session.answers(prompts, { max_new_tokens: 10, onText });
+    expect(answers).toEqual(grown);
+    expect(answers).toHaveLength(2);
+    expect(await session.answers(prompts, { max_new_tokens: 10, asBase: true })).not.toEqual(answers);
+    await expect(session.answers([{ messages: [{ role: "user", content: "Hi" }] }])).rejects.toThrow(
+      "The model has no chat template",
+    );
+    session.destroy();
+  });
 });
 
 describe("the same bytes", () => {
@@ -156,7 +210,7 @@ describe("packing", () => {
       ({ train }) => void Object.assign(train, { max_steps: -1, num_train_epochs: 1 }),
     );
     expect(session.summary.steps).toBeLessThan(unpacked.summary.steps);
-    await session.trainer.prepare();
+    await session.prepare();
     await session.run(() => {});
     const trained = session.reports.reduce((sum, { tokens }) => sum + tokens, 0);
     expect(trained).toBe(session.summary.tokenised.targets);
@@ -168,7 +222,7 @@ describe("a run that is stopped", () => {
   it("goes on where it stood, and ends as if it had not been", async () => {
     const whole = await train("gpt2_gelu", steps(6));
     const { session } = await open("gpt2_gelu", steps(6));
-    await session.trainer.prepare();
+    await session.prepare();
     await session.run(
       () => {},
       () => session.reports.length >= 1,
@@ -187,7 +241,7 @@ describe("a run that is stopped", () => {
       "gpt2_gelu",
       steps(30, ({ train }) => Object.assign(train, { learning_rate: 1e30, max_grad_norm: 0 })),
     );
-    await session.trainer.prepare();
+    await session.prepare();
     await expect(session.run(() => {})).rejects.toThrow(/has diverged/);
     await expect(session.files(facts)).rejects.toThrow(/has diverged/);
     session.destroy();
@@ -213,7 +267,7 @@ async function tensorsOf(path: string): Promise<Map<string, Float32Array>> {
 
 async function afterOneStep(name: string): Promise<Session> {
   const { session } = await open(name, steps(1));
-  await session.trainer.prepare();
+  await session.prepare();
   await session.run(() => {});
   return session;
 }

@@ -1,0 +1,77 @@
+/** Trainable tensors between files and engine: where a run starts from, and how the end is written. */
+import { FormatError } from "../base/errors.ts";
+import { toFloat32 } from "../formats/floats.ts";
+import { type AdapterEntry, adapterEntries, loraKey } from "../lora/adapterKeys.ts";
+import { initialHalves } from "../lora/init.ts";
+import type { LoadedAdapter } from "../lora/readAdapter.ts";
+import type { Selection } from "../lora/targets.ts";
+import { transpose } from "../models/frozen.ts";
+import type { Model } from "../models/transformer.ts";
+import type { AdaptedModel } from "./adaptedModel.ts";
+import type { RunConfig } from "./runFile.ts";
+
+/** Every trainable tensor as it is now, by PEFT's key and in PEFT's orientation. */
+export async function trainedValues(adapted: AdaptedModel): Promise<Map<string, Float32Array>> {
+  const { model, selection } = adapted;
+  const values = new Map<string, Float32Array>();
+  for (const entry of adapterEntries(selection)) {
+    const engine = await adapted.read(entry.key);
+    values.set(entry.key, turned(model, entry) ? turnBack(engine, entry.shape) : engine);
+  }
+  return values;
+}
+
+/** Conv1D's weight lies as [in, out] in files and as [out, in] in the engine. */
+function turned(model: Model, entry: AdapterEntry): boolean {
+  return (
+    entry.part === "parameter" && entry.parameter === "weight" && model.module(entry.module).kind === "conv1d"
+  );
+}
+
+/** [in, out] from the engine's [out, in]. */
+function turnBack(values: Float32Array, [inFeatures, outFeatures]: readonly number[]): Float32Array {
+  return floats(transpose(bytesOf(values), [outFeatures!, inFeatures!]));
+}
+
+function bytesOf(values: Float32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+function floats(bytes: Uint8Array): Float32Array {
+  return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+}
+
+/** Starting values, in the engine's orientation: of the adapter, or fresh halves and copies of the base. */
+export async function initialValues(
+  model: Model,
+  selection: Selection,
+  run: RunConfig,
+  loaded: LoadedAdapter | undefined,
+): Promise<Map<string, Float32Array>> {
+  const initial = new Map<string, Float32Array>();
+  for (const target of loaded ? [] : selection.lora) {
+    const { a, b } = initialHalves(
+      target,
+      run.lora.init_lora_weights === "gaussian" ? "gaussian" : true,
+      run.train.seed,
+    );
+    initial.set(loraKey(target.module.name, "lora_A"), a);
+    initial.set(loraKey(target.module.name, "lora_B"), b);
+  }
+  for (const entry of adapterEntries(selection)) {
+    if (initial.has(entry.key)) continue;
+    const given = loaded?.values.get(entry.key);
+    const values =
+      given ??
+      (entry.part === "parameter" ? await baseValues(model, entry.module, entry.parameter) : undefined);
+    if (!values) throw new FormatError("tensor-missing", `The adapter has no "${entry.key}".`);
+    const shape = entry.shape as [number, number];
+    initial.set(entry.key, turned(model, entry) ? floats(transpose(bytesOf(values), shape)) : values);
+  }
+  return initial;
+}
+
+async function baseValues(model: Model, module: string, parameter: string): Promise<Float32Array> {
+  const tensor = model.tensor(module, parameter);
+  return toFloat32(await tensor.read(), tensor.dtype);
+}
