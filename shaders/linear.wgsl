@@ -63,19 +63,19 @@ fn dy_at(start: vec4u, o: u32) -> mat4x4f {
   return mat4x4f(dy[start.x + o], dy[start.y + o], dy[start.z + o], dy[start.w + o]);
 }
 
-// One element, or zero outside the matrix.
-fn x_or_zero(t: u32, k: u32) -> f32 {
+// One element. What lies outside the matrix is never summed into a result that is stored.
+fn x_one(t: u32, k: u32) -> f32 {
   let i = t * params.width + k;
-  return select(0.0, x[i >> 2u][i & 3u], t < rows() && k < params.width);
+  return x[i >> 2u][i & 3u];
 }
 
-fn w_or_zero(o: u32, k: u32) -> f32 {
-  return select(0.0, weight(o * params.width + k), o < params.out && k < params.width);
+fn w_one(o: u32, k: u32) -> f32 {
+  return weight(o * params.width + k);
 }
 
-fn dy_or_zero(t: u32, o: u32) -> f32 {
+fn dy_one(t: u32, o: u32) -> f32 {
   let i = t * params.stride + params.column + o;
-  return select(0.0, dy[i >> 2u][i & 3u], t < rows() && o < params.out);
+  return dy[i >> 2u][i & 3u];
 }
 
 // ---- forward: y[t, o] = Σ_k x[t, k]·W[o, k] ----
@@ -211,11 +211,11 @@ fn forward_plain(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
   }
   var sum = mat4x4f();
   for (var k = 0u; k < params.width; k++) {
-    let w = vec4f(w_or_zero(o, k), w_or_zero(o + 1u, k), w_or_zero(o + 2u, k), w_or_zero(o + 3u, k));
-    sum[0] += w * x_or_zero(t, k);
-    sum[1] += w * x_or_zero(t + 1u, k);
-    sum[2] += w * x_or_zero(t + 2u, k);
-    sum[3] += w * x_or_zero(t + 3u, k);
+    let w = vec4f(w_one(o, k), w_one(o + 1u, k), w_one(o + 2u, k), w_one(o + 3u, k));
+    sum[0] += w * x_one(t, k);
+    sum[1] += w * x_one(t + 1u, k);
+    sum[2] += w * x_one(t + 2u, k);
+    sum[3] += w * x_one(t + 3u, k);
   }
   store_y_block(t, o, sum);
 }
@@ -309,11 +309,11 @@ fn backward_input_plain(@builtin(workgroup_id) group: vec3u, @builtin(num_workgr
   }
   var sum = mat4x4f();
   for (var o = 0u; o < params.out; o++) {
-    let w = vec4f(w_or_zero(o, i), w_or_zero(o, i + 1u), w_or_zero(o, i + 2u), w_or_zero(o, i + 3u));
-    sum[0] += w * dy_or_zero(t, o);
-    sum[1] += w * dy_or_zero(t + 1u, o);
-    sum[2] += w * dy_or_zero(t + 2u, o);
-    sum[3] += w * dy_or_zero(t + 3u, o);
+    let w = vec4f(w_one(o, i), w_one(o, i + 1u), w_one(o, i + 2u), w_one(o, i + 3u));
+    sum[0] += w * dy_one(t, o);
+    sum[1] += w * dy_one(t + 1u, o);
+    sum[2] += w * dy_one(t + 2u, o);
+    sum[3] += w * dy_one(t + 3u, o);
   }
   store_dx_block(t, i, sum);
 }
@@ -407,11 +407,11 @@ fn backward_weight_plain(@builtin(workgroup_id) group: vec3u, @builtin(num_workg
   }
   var sum = mat4x4f();
   for (var t = 0u; t < rows(); t++) {
-    let v = vec4f(x_or_zero(t, i), x_or_zero(t, i + 1u), x_or_zero(t, i + 2u), x_or_zero(t, i + 3u));
-    sum[0] += v * dy_or_zero(t, o);
-    sum[1] += v * dy_or_zero(t, o + 1u);
-    sum[2] += v * dy_or_zero(t, o + 2u);
-    sum[3] += v * dy_or_zero(t, o + 3u);
+    let v = vec4f(x_one(t, i), x_one(t, i + 1u), x_one(t, i + 2u), x_one(t, i + 3u));
+    sum[0] += v * dy_one(t, o);
+    sum[1] += v * dy_one(t, o + 1u);
+    sum[2] += v * dy_one(t, o + 2u);
+    sum[3] += v * dy_one(t, o + 3u);
   }
   add_dw_block(o, i, sum);
 }

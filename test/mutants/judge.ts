@@ -1,11 +1,15 @@
 /** Runs cases in a process of its own, which a mutant may hang or crash. */
 import { type ChildProcess, fork } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { CaseName, Outcome, Report, Request } from "./messages.ts";
 
 const starter = fileURLToPath(new URL("../../scripts/run.mjs", import.meta.url));
 const worker = fileURLToPath(new URL("worker.ts", import.meta.url));
-const START_MS = 120_000;
+const START_MS = 300_000;
+// However busy the machine is.
+const MOST_MS = 900_000;
+const LOOK_MS = 500;
 
 export type Verdict = Outcome | { readonly kind: "hung" } | { readonly kind: "crashed" };
 
@@ -27,7 +31,10 @@ export class Judge {
     this.device = report.device;
   }
 
-  /** One case; a process that does not answer in `limitMs` is ended, and the next case gets a new one. */
+  /**
+   * One case; a process that works for `limitMs` without an answer is ended, and the next case gets a new one. What
+   * counts is the processor's time where it can be read: on a busy machine a case that waits does not hang.
+   */
   async run(request: Request, limitMs: number): Promise<Verdict> {
     if (!this.child) await this.start();
     this.child!.send(request);
@@ -50,16 +57,34 @@ export class Judge {
   private answer(limitMs: number): Promise<Report | { kind: "hung" } | { kind: "crashed" }> {
     const child = this.child!;
     return new Promise((resolve) => {
+      const started = performance.now();
+      const workedBefore = processorMs(child);
+      const look = setInterval(() => {
+        const waited = performance.now() - started;
+        const worked = workedBefore === undefined ? waited : (processorMs(child) ?? waited) - workedBefore;
+        if (worked > limitMs || waited > MOST_MS) settle({ kind: "hung" });
+      }, LOOK_MS);
       const settle = (report: Report | { kind: "hung" } | { kind: "crashed" }) => {
-        clearTimeout(timer);
+        clearInterval(look);
         child.off("message", settle);
         child.off("exit", crashed);
         resolve(report);
       };
       const crashed = () => settle({ kind: "crashed" });
-      const timer = setTimeout(() => settle({ kind: "hung" }), limitMs);
       child.on("message", settle);
       child.on("exit", crashed);
     });
+  }
+}
+
+/** What a process and its threads have worked so far; undefined where the system does not tell. */
+function processorMs({ pid }: ChildProcess): number | undefined {
+  try {
+    // After the name, in brackets: state is field 3, user and system time are 14 and 15, in hundredths of a second.
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return 10 * (Number(fields[11]) + Number(fields[12]));
+  } catch {
+    return undefined;
   }
 }

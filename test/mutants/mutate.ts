@@ -94,7 +94,10 @@ function* indices(code: string, body: string, offset: number): Generator<Edit> {
     const index = code.slice(at + 1, end);
     // A literal index is a scale's matter too; moved here it names the neighbour.
     if (/^\d+$/.test(index)) yield { kind: "index", start: at + 1, end, by: index === "0" ? "1" : "0" };
-    else yield { kind: "index", start: end, end, by: " + 1u" };
+    else {
+      const by = /[<>&|^]/.test(index) ? `(${index}) + 1u` : `${index} + 1u`;
+      yield { kind: "index", start: at + 1, end, by };
+    }
   }
   for (const { match, at } of matches(body, offset, /(?<=[\w\])]\.)(aa|ab|ba|bb|[xyzwab])\b/g)) {
     yield { kind: "index", start: at, end: at + match[0].length, by: members[match[0]]! };
