@@ -9,4 +9,114 @@ export interface Accepted {
   readonly reason: string;
 }
 
-export const accepted: readonly Accepted[] = [];
+export const accepted: readonly Accepted[] = [
+  {
+    file: "swiglu",
+    fn: "sigmoids",
+    before: "return select(both.yx, both, g >= 0.0);",
+    after: "return select(both.yx, both, g > 0.0);",
+    reason: "At g = 0 both halves are ½: either order gives the same two numbers.",
+  },
+  {
+    file: "gelu",
+    fn: "",
+    before: "const SATURATED = 16.0;",
+    after: "const SATURATED = 17.6;",
+    reason:
+      "From 14 on p is 0 or 1 and p′ is 0 in f32: where beyond that the argument is held changes nothing.",
+  },
+  {
+    file: "gelu",
+    fn: "exact_gate",
+    before: "if (a < 1.0) {",
+    after: "if (a <= 1.0) {",
+    reason: "Both polynomials hold at the seam itself, to the error that each has anyway.",
+  },
+  {
+    file: "gelu",
+    fn: "tanh_gate",
+    before: "return vec2f(select(both.y, both.x, v >= 0.0), both.x * both.y * slope);",
+    after: "return vec2f(select(both.y, both.x, v > 0.0), both.x * both.y * slope);",
+    reason: "At v = 0 both halves are ½.",
+  },
+  {
+    file: "headnorm",
+    fn: "forward",
+    before: "if (lane == 0u && normed) {",
+    after: "if (lane == 1u && normed) {",
+    reason: "Every lane holds the same scale: any one of them may store it.",
+  },
+  {
+    file: "layernorm",
+    fn: "forward",
+    before: "if (lane == 0u) {",
+    after: "if (!(lane == 0u)) {",
+    reason: "Every lane holds the same mean and scale: all the others store what the first would.",
+  },
+  {
+    file: "lora",
+    fn: "up",
+    before: "return;",
+    after: "",
+    reason:
+      "A row that is not adapted has rank 0, and its empty sum adds nothing to y: the return saves time.",
+  },
+  {
+    file: "lora",
+    fn: "backward_p",
+    before: "if (t >= count) {",
+    after: "if (t > count) {",
+    reason: "The loop that stores ends at the last row: tiles past it store nothing, the return saves time.",
+  },
+  {
+    file: "optimizer",
+    fn: "norm_partial",
+    before: "if (lane == 0u && start < params.quads) {",
+    after: "if (!(lane == 0u && start < params.quads)) {",
+    reason: "Every lane holds the same sum: all the others store what the first would.",
+  },
+  {
+    file: "optimizer",
+    fn: "norm_partial",
+    before: "if (lane == 0u && start < params.quads) {",
+    after: "if (lane != 0u && start < params.quads) {",
+    reason: "Every lane holds the same sum: all the others store what the first would.",
+  },
+  {
+    file: "optimizer",
+    fn: "norm_partial",
+    before: "if (lane == 0u && start < params.quads) {",
+    after: "if (lane == 1u && start < params.quads) {",
+    reason: "Every lane holds the same sum: any one of them may store it.",
+  },
+  {
+    file: "crossentropy",
+    fn: "group_max",
+    before: "for (var half = LANES / 2u; half > 0u; half /= 2u) {",
+    after: "for (var half = LANES * 2u; half > 0u; half /= 2u) {",
+    reason:
+      "The steps that are too wide compare with the last place, since WebGPU keeps an index inside its array; a maximum taken twice is the same.",
+  },
+  {
+    file: "crossentropy",
+    fn: "ln_1p",
+    before: "if (y > 0.41421356) {",
+    after: "if (y >= 0.41421356) {",
+    reason: "Both ways to the logarithm hold at the seam itself.",
+  },
+  {
+    file: "crossentropy",
+    fn: "total",
+    before: "if (lane == 0u) {",
+    after: "if (lane == 1u) {",
+    reason: "Every lane holds the same sum: any one of them may store it.",
+  },
+  {
+    file: "linear",
+    fn: "four_columns",
+    before: "return min(column, count - 4u) / 4u;",
+    after: "return min(column, count + 4u) / 4u;",
+    reason:
+      "Results of columns past the last are not stored: which columns are read for them changes nothing.",
+  },
+];

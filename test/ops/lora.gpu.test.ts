@@ -108,7 +108,7 @@ const cases: readonly Case[] = [
     width: 33,
     out: 45,
     modules: [
-      [1, 21, 3, 2],
+      [1, 21, 3, 0],
       [22, 23, 16, 4],
     ],
     branch: true,
