@@ -36,12 +36,13 @@ describe("with a GPU", () => {
   it("can be used with the keyboard alone", async () => {
     const session = await TrainPage.open(browser);
     const { page } = session;
+    const paths = [files.model, files.data];
+    page.on("filechooser", (chooser) => void chooser.setFiles(paths.shift()!));
     await page.getByText("Device:").waitFor();
-    for (const path of [files.model, files.data]) {
+    for (const chosen of ["gpt2_gelu (5 files)", "short.jsonl"]) {
       await page.keyboard.press("Tab");
-      const chooser = page.waitForEvent("filechooser");
       await page.keyboard.press("Enter");
-      await (await chooser).setFiles(path);
+      await page.getByText(chosen).waitFor();
     }
     await session.says("Ready to train.");
     const focused = () => page.evaluate(() => document.activeElement?.textContent);

@@ -50,7 +50,7 @@ beforeAll(async () => {
   steps = stepsOf(running);
   await makeEverything(worker);
   calls = await readDeviceCalls(worker);
-});
+}, 120_000);
 afterAll(async () => {
   changed.remove();
   await browser?.close();

@@ -1,8 +1,9 @@
 /** A person trains a model in the page, and the same again in Node. */
-import { execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { launchBrowser } from "../../scripts/browser.mjs";
@@ -45,14 +46,13 @@ it("trains what was chosen, and the zip holds PEFT's losses", async () => {
   expect(session.complaints).toEqual([]);
 });
 
-it("gives Node's losses", () => {
+it("gives Node's losses", async () => {
   const out = join(temporary, "node");
   const { model, data, run, adapter } = files;
   const given = ["--model", model, "--data", data, "--config", run, "--adapter", adapter, "--out", out];
-  execFileSync(process.execPath, ["scripts/run.mjs", "src/cli/train.ts", ...given], {
+  await promisify(execFile)(process.execPath, ["scripts/run.mjs", "src/cli/train.ts", ...given], {
     // The driver that Chromium uses here, so that it is the place that differs and nothing else.
     env: { ...process.env, GRAFT_GPU: "software" },
-    stdio: "pipe",
   });
   const node = parseMetrics(readFileSync(join(out, "metrics.jsonl")));
   expect(node).toHaveLength(30);

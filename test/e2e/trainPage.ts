@@ -53,6 +53,8 @@ export class TrainPage {
 
   static async open(browser: Browser, url = inject("siteUrl")): Promise<TrainPage> {
     const opened = new TrainPage(await browser.newPage());
+    // On a busy machine compiling for a software device takes longer than the half minute that is usual.
+    opened.page.setDefaultTimeout(100_000);
     await opened.page.goto(url);
     return opened;
   }
