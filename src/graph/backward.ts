@@ -8,12 +8,16 @@ import type { Graph } from "./graph.ts";
 import type { BackwardContext, Value } from "./value.ts";
 
 /**
- * Adds the backward of everything recorded so far. `seeds` are the gradients that start it: of the loss, whose
- * node brings its own (it may be empty), or of outputs under test.
+ * Adds the backward of what has been recorded, from node `from` on. `seeds` are the gradients that start it: of the
+ * loss, whose node brings its own (it may be empty), of a chunk's logits, or of outputs under test.
  */
-export function differentiate(graph: Graph, seeds: ReadonlyMap<Value, Value> = new Map()): Map<Value, Value> {
+export function differentiate(
+  graph: Graph,
+  seeds: ReadonlyMap<Value, Value> = new Map(),
+  from = 0,
+): Map<Value, Value> {
   const gradients = new Map<Value, Value>(seeds);
-  const forward = [...graph.nodes];
+  const forward = graph.nodes.slice(from);
   for (const node of forward.reverse()) {
     const { backward } = node.op;
     if (!backward || !node.inputs.some((input) => input?.requiresGrad)) continue;

@@ -15,6 +15,8 @@ export interface OutputSpec {
 
 export interface RecordOptions {
   readonly mutates?: readonly Value[];
+  /** Whether the outputs require a gradient, where the tracer takes it by itself instead of by the op's backward. */
+  readonly requiresGrad?: boolean;
 }
 
 export class Graph {
@@ -81,7 +83,8 @@ export class Graph {
     outputs: readonly OutputSpec[],
     options: RecordOptions = {},
   ): Value[] {
-    const requiresGrad = op.backward !== undefined && inputs.some((input) => input?.requiresGrad);
+    const requiresGrad =
+      options.requiresGrad ?? (op.backward !== undefined && inputs.some((input) => input?.requiresGrad));
     const made: Value[] = [];
     const inPlace = new Map<number, number>();
     const node: Node<Attributes> = {

@@ -10,6 +10,7 @@ import type { ModuleDescriptor } from "../lora/modules.ts";
 import type { Selection } from "../lora/targets.ts";
 import { attention } from "../ops/attention.ts";
 import { appendToCache } from "../ops/cache.ts";
+import type { Head } from "../ops/crossEntropy.ts";
 import { embedding } from "../ops/embedding.ts";
 import { gelu } from "../ops/gelu.ts";
 import { headNorm } from "../ops/headnorm.ts";
@@ -104,25 +105,13 @@ export class Model {
 
 /** Linear modules that share an input, and so one product and one launch of each low-rank pass. */
 function projectionsOf(config: ModelConfig): (readonly string[])[] {
-  return modelNames(config).layers.flatMap(({ qkv, output, mlpIn, mlpOut }) => [
-    qkv,
-    [output],
-    mlpIn,
-    [mlpOut],
-  ]);
+  const { layers, head } = modelNames(config);
+  return [...layers.flatMap(({ qkv, output, mlpIn, mlpOut }) => [qkv, [output], mlpIn, [mlpOut]]), [head]];
 }
 
 /** Gives every trainable tensor its place. Factors that one kernel reaches together share a chunk. */
 export function layOutTrainables(model: Model, selection: Selection, layout: ArenaLayout): void {
   const targets = new Map(selection.lora.map((target) => [target.module.name, target]));
-  for (const { module } of selection.lora) {
-    if (module.kind === "linear" || module.kind === "conv1d") continue;
-    throw new ConfigError(
-      "target-kind",
-      `target_modules takes ${module.name}, which is ${module.kind === "head" ? "the output embedding" : `a ${module.kind}`}: LoRA on it is not there yet.`,
-      "Leave it out of target_modules; the head can be trained whole with modules_to_save.",
-    );
-  }
   for (const names of projectionsOf(model.config)) {
     const adapted = names.flatMap((name) => targets.get(name) ?? []);
     if (adapted.length === 0) continue;
@@ -189,11 +178,19 @@ export class Tracer {
     return this.norm(h, names.norm);
   }
 
-  /** The output embedding, [vocabulary, width]. */
-  head(): Weight {
+  /** The output embedding: what turns hidden states into logits. */
+  head(lora: LoraContext): Head {
     const { head, embedding: table } = modelNames(this.model.config);
-    if (this.saved.has(head)) return stackRows(head, [this.parameter(savedKey(head, "weight"))]);
-    return this.model.config.tied ? this.table(table) : this.table(head);
+    const frozen = (): Weight => this.table(this.model.config.tied ? table : head);
+    const weight = this.saved.has(head)
+      ? stackRows(head, [this.parameter(savedKey(head, "weight"))])
+      : frozen();
+    const projection = { weight, biases: [], adapted: this.adapted(head, 0) };
+    return {
+      vocabulary: weight.rows,
+      // A mask is drawn for a row's tokens, and these are not they: dropout before the head is refused.
+      logits: (rows) => project(this.graph, rows, projection, { scales: lora.scales }),
+    };
   }
 
   private block(
@@ -278,12 +275,7 @@ export class Tracer {
     };
     for (const name of names) {
       const { inFeatures, outFeatures } = this.model.module(name);
-      const index = this.scaleIndex.get(name);
-      if (index !== undefined) {
-        const a = this.parameter(loraKey(name, "lora_A"));
-        const b = this.parameter(loraKey(name, "lora_B"));
-        adapted.push({ rowStart: row, rows: outFeatures, a, b, scale: index, dropoutKey: index });
-      }
+      adapted.push(...this.adapted(name, row));
       row += outFeatures;
       if (this.saved.has(name)) {
         flush();
@@ -297,6 +289,16 @@ export class Tracer {
     }
     flush();
     return { weight: stackRows(names.join(" + "), values), biases, adapted };
+  }
+
+  /** The low-rank path of a module whose rows begin at `rowStart` of a projection, where it has one. */
+  private adapted(name: string, rowStart: number): AdaptedModule[] {
+    const index = this.scaleIndex.get(name);
+    if (index === undefined) return [];
+    const a = this.parameter(loraKey(name, "lora_A"));
+    const b = this.parameter(loraKey(name, "lora_B"));
+    const rows = this.model.module(name).outFeatures;
+    return [{ rowStart, rows, a, b, scale: index, dropoutKey: index }];
   }
 
   private storedAlike(first: string, name: string, run: readonly string[], width: number): boolean {

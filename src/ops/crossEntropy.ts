@@ -3,11 +3,9 @@
  * are there. So the head is read twice, and no tensor [tokens, vocabulary] ever exists.
  */
 import { ShapeError } from "../base/errors.ts";
-import { markLoss } from "../graph/backward.ts";
+import { differentiate, markLoss } from "../graph/backward.ts";
 import { type Graph, rowsOf, widthOf } from "../graph/graph.ts";
 import { type Dim, type Dispatch, type Extent, maxOf, type Op, type Value } from "../graph/value.ts";
-import { linear, linearBackwardInput, linearBackwardWeight } from "./linear.ts";
-import type { Weight } from "./weight.ts";
 
 export interface CrossEntropyOperands {
   /** Input u32 [targets]: the flat token whose hidden state predicts the target. A token predicts one at most. */
@@ -39,48 +37,50 @@ interface Attributes {
   readonly start: number;
 }
 
-/** hidden [tokens, width], head W [vocabulary, width] → loss [1], Σ nats over this micro-batch's targets. */
-export function crossEntropy(
-  graph: Graph,
-  hidden: Value,
-  head: Weight,
-  operands: CrossEntropyOperands,
-): Value {
+/** What turns hidden states into logits: a product, with a low-rank path beside it or without. */
+export interface Head {
+  readonly vocabulary: number;
+  /** rows [rows, width] → [rows, vocabulary]. */
+  logits(rows: Value): Value;
+}
+
+/** hidden [tokens, width] → loss [1], Σ nats over this micro-batch's targets. */
+export function crossEntropy(graph: Graph, hidden: Value, head: Head, operands: CrossEntropyOperands): Value {
   const { targetRow, targetId, targetOfToken, lossScale, scalars, withGradient } = operands;
-  checkShapes(hidden, head, operands);
+  checkShapes(hidden, operands);
   const targets = targetRow.shape[0]!;
+  const width = widthOf(hidden);
   const intoHidden = withGradient && hidden.requiresGrad;
-  const intoHead = withGradient && head.slices.some(({ value }) => value.requiresGrad);
 
   let losses: Value | undefined;
   let drowsAll: Value | undefined;
   let start = 0;
-  for (const chunk of chunksOf(graph, maxOf(targets), 4 * head.rows, operands.chunkBytes ?? CHUNK_BYTES)) {
+  for (const chunk of chunksOf(
+    graph,
+    maxOf(targets),
+    4 * head.vocabulary,
+    operands.chunkBytes ?? CHUNK_BYTES,
+  )) {
     const at: Attributes = { graph, rows: chunk, start };
-    const rowsShape = [chunk, head.width];
-    const logitsShape = [chunk, head.rows];
-    const rows = graph.record(
-      gather,
-      at,
-      [hidden, targetRow],
-      [{ name: "trained rows", shape: rowsShape }],
-    )[0]!;
-    const logits = linear(graph, rows, head);
+    const from = graph.nodes.length;
+    const gathered = { name: "trained rows", shape: [chunk, width] };
+    const options = { requiresGrad: intoHidden };
+    const rows = graph.record(gather, at, [hidden, targetRow], [gathered], options)[0]!;
+    const logits = head.logits(rows);
     const lossOutputs = [
       { name: "losses", shape: [targets], ...(losses ? { inPlaceOf: 2 } : {}) },
       { name: "softmax statistics", shape: [chunk, 4] },
     ];
     const [written, statistics] = graph.record(rowLoss, at, [logits, targetId, losses], lossOutputs);
     losses = written;
-    if (intoHidden || intoHead) {
-      const output = { name: "d logits", shape: logitsShape, inPlaceOf: 0 };
+    if (withGradient && logits.requiresGrad) {
+      const output = { name: "d logits", shape: logits.shape, inPlaceOf: 0 };
       const dlogits = graph.record(rowGradient, at, [logits, targetId, statistics, lossScale], [output])[0]!;
-      if (intoHead) linearBackwardWeight(graph, rows, dlogits, head);
-      if (intoHidden) {
-        const drows = linearBackwardInput(graph, dlogits, head);
+      const drows = differentiate(graph, new Map([[logits, dlogits]]), from).get(rows);
+      if (drows) {
         const all = {
           name: "d trained rows",
-          shape: [targets, head.width],
+          shape: [targets, width],
           ...(drowsAll ? { inPlaceOf: 1 } : {}),
         };
         [drowsAll] = graph.record(collect, at, [drows, drowsAll], [all]);
@@ -124,14 +124,8 @@ function chunksOf(graph: Graph, targets: number, rowBytes: number, chunkBytes: n
   });
 }
 
-function checkShapes(hidden: Value, head: Weight, operands: CrossEntropyOperands): void {
+function checkShapes(hidden: Value, operands: CrossEntropyOperands): void {
   const { targetRow, targetId, targetOfToken } = operands;
-  if (widthOf(hidden) !== head.width) {
-    throw new ShapeError(
-      "shape",
-      `crossentropy: the head ${head.name} is [${head.rows}, ${head.width}], but ${hidden.name} is ${widthOf(hidden)} wide.`,
-    );
-  }
   if (targetOfToken.shape[0] !== rowsOf(hidden) || targetId.shape[0] !== targetRow.shape[0]) {
     throw new ShapeError(
       "shape",

@@ -41,7 +41,7 @@ export function linear(graph: Graph, x: Value, weight: Weight, options: LinearIn
 }
 
 /** dy [rows, out] → soFar + dy·W [rows, width]. */
-export function linearBackwardInput(graph: Graph, dy: Value, weight: Weight, soFar?: Value): Value {
+function linearBackwardInput(graph: Graph, dy: Value, weight: Weight, soFar?: Value): Value {
   // Slices add up: each starts from what the ones before it gave.
   return weight.slices.reduce<Value | undefined>((sum, slice) => {
     const output = { name: `d input of ${weight.name}`, shape: [rowsOf(dy), weight.width] };
@@ -50,7 +50,7 @@ export function linearBackwardInput(graph: Graph, dy: Value, weight: Weight, soF
 }
 
 /** Adds dyᵀ·x to the gradient of every slice that trains. dy [rows, out], x [rows, width]. */
-export function linearBackwardWeight(graph: Graph, x: Value, dy: Value, weight: Weight): void {
+function linearBackwardWeight(graph: Graph, x: Value, dy: Value, weight: Weight): void {
   for (const slice of weight.slices) {
     const { gradient } = slice.value;
     if (!gradient) continue;

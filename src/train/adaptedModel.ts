@@ -9,7 +9,7 @@ import type { LoraContext } from "../lora/layer.ts";
 import type { Selection } from "../lora/targets.ts";
 import { FrozenWeights } from "../models/frozen.ts";
 import { type KeyValueCache, layOutTrainables, type Model, Tracer } from "../models/transformer.ts";
-import type { Weight } from "../ops/weight.ts";
+import type { Head } from "../ops/crossEntropy.ts";
 import { type TracedInputs, traceInputs } from "./tracedInputs.ts";
 
 export interface AdaptedModelOptions {
@@ -36,8 +36,7 @@ export interface Traced {
   readonly inputs: TracedInputs;
   /** After the last norm, [tokens, width]. */
   readonly hidden: Value;
-  /** The output embedding, [vocabulary, width]. */
-  readonly head: Weight;
+  readonly head: Head;
 }
 
 export class AdaptedModel {
@@ -66,6 +65,13 @@ export class AdaptedModel {
     if (this.layout.tensors.size === 0) {
       throw new ConfigError("nothing-trains", "No tensor would be trained.", "Choose target_modules.");
     }
+    if (options.loraDropout > 0 && selection.lora.some(({ module }) => module.kind === "head")) {
+      throw new ConfigError(
+        "dropout-head",
+        `lora_dropout is ${options.loraDropout} and target_modules takes the output embedding: dropout before it is not there yet.`,
+        "Set lora_dropout to 0, or leave the output embedding out of target_modules.",
+      );
+    }
     this.frozen = new FrozenWeights(gpu);
   }
 
@@ -84,7 +90,7 @@ export class AdaptedModel {
     };
     const tracer = new Tracer({ graph, model, frozen, layout, selection, trained: trains, maxBinding });
     const hidden = tracer.hidden({ ...inputs, lora, ...(cache ? { cache } : {}) }, longest);
-    const head = tracer.head();
+    const head = tracer.head(lora);
     this.unbound.parameters.push(...tracer.parameters.values());
     this.unbound.scales.push(scales);
     return { inputs, hidden, head };

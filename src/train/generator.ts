@@ -10,7 +10,6 @@ import { makePlan, type Plan } from "../graph/plan.ts";
 import { Program } from "../graph/program.ts";
 import type { Value } from "../graph/value.ts";
 import { gatherRows } from "../ops/crossEntropy.ts";
-import { linear } from "../ops/linear.ts";
 import type { AdaptedModel } from "./adaptedModel.ts";
 import { type Sampling, sample } from "./sampling.ts";
 import type { TracedInputs } from "./tracedInputs.ts";
@@ -77,7 +76,7 @@ export class Generator {
     const cache = { slots: this.slots, layers: this.caches };
     const { inputs, hidden, head } = adapted.trace(graph, { longest: context, trains: false, asBase, cache });
     this.inputs = inputs;
-    this.logits = linear(graph, gatherRows(graph, hidden, inputs.targetRow), head);
+    this.logits = head.logits(gatherRows(graph, hidden, inputs.targetRow));
     graph.keep("logits", this.logits);
     this.plan = makePlan(graph, adapted.gpu.traits);
   }

@@ -3,7 +3,6 @@ import { allocateInputs, layOut } from "../data/inputs.ts";
 import { Graph } from "../graph/graph.ts";
 import { makePlan } from "../graph/plan.ts";
 import { Program } from "../graph/program.ts";
-import { linear } from "../ops/linear.ts";
 import type { AdaptedModel } from "./adaptedModel.ts";
 import { writeMicroBatch } from "./tracedInputs.ts";
 
@@ -13,7 +12,7 @@ export async function logitsOf(adapted: AdaptedModel, ids: Uint32Array): Promise
   const tokens = ids.length;
   const graph = new Graph(tokens, tokens);
   const { inputs, hidden, head } = adapted.trace(graph, { longest: tokens, trains: false });
-  const logits = linear(graph, hidden, head);
+  const logits = head.logits(hidden);
   graph.keep("logits", logits);
   const plan = makePlan(graph, gpu.traits);
   await adapted.load();
@@ -27,5 +26,7 @@ export async function logitsOf(adapted: AdaptedModel, ids: Uint32Array): Promise
   gpu.device.queue.submit([encoder.finish()]);
   const values = new Float32Array(await gpu.read(program.rangeOf(logits)));
   program.destroy();
-  return Array.from({ length: tokens }, (_, row) => values.subarray(row * head.rows, (row + 1) * head.rows));
+  return Array.from({ length: tokens }, (_, row) =>
+    values.subarray(row * head.vocabulary, (row + 1) * head.vocabulary),
+  );
 }

@@ -8,6 +8,7 @@ import { linear } from "../../src/ops/linear.ts";
 import { rmsNorm } from "../../src/ops/rmsnorm.ts";
 import { scalarsState } from "../../src/ops/scalars.ts";
 import { stackRows } from "../../src/ops/weight.ts";
+import { linearHead } from "../harness/heads.ts";
 
 const width = 8;
 let placed = 0;
@@ -89,7 +90,7 @@ describe("the backward", () => {
     expect(differentiate(graph).size).toBe(0);
     const index = (name: string, dtype: "u32" | "i32") =>
       graph.input(name, [name === "targetOfToken" ? graph.tokens : graph.targets], dtype);
-    const head = stackRows("head", [graph.constant("head", [5, width], "f32")]);
+    const head = linearHead(graph, stackRows("head", [graph.constant("head", [5, width], "f32")]));
     const operands = {
       targetRow: index("targetRow", "u32"),
       targetId: index("targetId", "u32"),

@@ -5,6 +5,7 @@ import { SCALAR_COUNT } from "../../src/ops/scalars.ts";
 import { stackRows } from "../../src/ops/weight.ts";
 import type { KernelBench, Tensor } from "../harness/bench.ts";
 import { type KernelCase, kernelSuite } from "../harness/cases.ts";
+import { linearHead } from "../harness/heads.ts";
 import { type StoredFormat, storedWeight } from "../harness/weights.ts";
 import { backward, forward } from "../reference/crossentropy.ts";
 
@@ -94,8 +95,8 @@ async function check(bench: KernelBench, test: Case): Promise<void> {
       );
       const chunkBytes = chunk === undefined ? undefined : 4 * vocabulary * chunk;
       const options = { ...operandsIn(values), withGradient: true, chunkBytes };
-      const loss1 = crossEntropy(graph, values.first!, weight, options);
-      const loss2 = crossEntropy(graph, values.second!, weight, options);
+      const loss1 = crossEntropy(graph, values.first!, linearHead(graph, weight), options);
+      const loss2 = crossEntropy(graph, values.second!, linearHead(graph, weight), options);
       // Recorded after the loss, so that its gradient is there when the loss gives its own.
       return branch ? { loss1, loss2, sum: add(graph, values.first!, values.second!) } : { loss1, loss2 };
     },
@@ -161,7 +162,7 @@ async function checkRows(
       const head = stackRows("head", [values.head!]);
       const loss = (i: number): Value => {
         const options = { ...operandsIn(values), targetId: values[`target ${i}`]!, withGradient: true };
-        return crossEntropy(graph, values[`row ${i}`]!, head, options);
+        return crossEntropy(graph, values[`row ${i}`]!, linearHead(graph, head), options);
       };
       return Object.fromEntries(logits.map((_, i) => [`loss ${i}`, loss(i)]));
     },
@@ -199,7 +200,8 @@ async function checkFarRows(bench: KernelBench): Promise<void> {
     states: { scalars: { shape: [SCALAR_COUNT], values: new Float64Array(SCALAR_COUNT) } },
     trace: (graph, values) => {
       const options = { ...operandsIn(values), withGradient: true };
-      return { loss: crossEntropy(graph, values.hidden!, stackRows("head", [values.head!]), options) };
+      const weight = stackRows("head", [values.head!]);
+      return { loss: crossEntropy(graph, values.hidden!, linearHead(graph, weight), options) };
     },
     seeds: null,
   });
@@ -226,7 +228,7 @@ async function checkEvaluation(bench: KernelBench): Promise<void> {
     trace: (graph, values) => {
       const options = { ...operandsIn(values), withGradient: false, chunkBytes: 3 * 4 * vocabulary };
       const weight = stackRows("head", [values.head!]);
-      const loss = crossEntropy(graph, values.hidden!, weight, options);
+      const loss = crossEntropy(graph, values.hidden!, linearHead(graph, weight), options);
       const made = graph.values.filter((value) => value.kind === "computed" && value.name.startsWith("d "));
       if (made.length > 0) throw new Error(`evaluation makes ${made.map((value) => value.name).join(", ")}`);
       return { loss };

@@ -9,9 +9,6 @@ import { Gpu } from "../../src/gpu/device.ts";
 import { Kernels } from "../../src/gpu/kernels.ts";
 import { DUMPS, parityCase, replay } from "./parityRun.ts";
 
-/** LoRA on the output embedding is refused by name. */
-const REFUSED = ["llama_lm_head_lora"];
-
 let node: NodeDevice;
 let gpu: Gpu;
 let kernels: Kernels;
@@ -24,7 +21,10 @@ afterAll(() => node.device.destroy());
 
 const cases = readdirSync(`${DUMPS}/runs`)
   .map(parityCase)
-  .filter(({ core, name }) => !REFUSED.includes(name) && (core || process.env.GRAFT_PARITY === "all"));
+  .filter(({ core, name }) => {
+    const only = process.env.GRAFT_PARITY_ONLY;
+    return only ? name === only : core || process.env.GRAFT_PARITY === "all";
+  });
 
 describe("30 steps equal PEFT's", () => {
   it.each(cases)("$name: $about", async ({ name }) => {
