@@ -16,8 +16,8 @@ export interface Replacement {
   readonly file: string;
   readonly text: string;
   readonly original: string;
-  /** Entry points that the difference concerns; absent: all. The others keep their compiled kernels. */
-  readonly entries?: readonly string[] | undefined;
+  /** The entry point that is broken; absent: all. The others keep their compiled kernels. */
+  readonly entry?: string | undefined;
 }
 
 export interface Request extends CaseKey {

@@ -51,19 +51,14 @@ async function baseline(judge: Judge, files: readonly string[]): Promise<Witness
 
 async function fateOf(judge: Judge, witnesses: Witnesses, mutant: Mutant): Promise<[Fate, string]> {
   const concerned = witnesses.of(mutant);
-  const entries = witnesses.entries(mutant);
-  const replacement = {
-    file: mutant.file,
-    text: mutant.text,
-    original: shaderText.get(mutant.file)!,
-    entries: entries && [...entries],
-  };
-  for (const witness of concerned) {
-    const { shader, index, name } = witness;
-    const limit = PATIENCE_MS + PATIENCE_FACTOR * witness.elapsedMs;
+  const { file, text } = mutant;
+  for (const trial of concerned) {
+    const { shader, index, name, elapsedMs } = trial.witness;
+    const replacement = { file, text, original: shaderText.get(file)!, entry: trial.entry };
+    const limit = PATIENCE_MS + PATIENCE_FACTOR * elapsedMs;
     const verdict = await judge.run({ shader, index, replacement }, limit);
     const noticed = verdict.kind !== "passed";
-    witnesses.record(mutant, witness, noticed, "elapsedMs" in verdict ? verdict.elapsedMs : 0);
+    witnesses.record(mutant, trial, noticed, "elapsedMs" in verdict ? verdict.elapsedMs : 0);
     switch (verdict.kind) {
       case "passed":
         continue;
@@ -79,7 +74,7 @@ async function fateOf(judge: Judge, witnesses: Witnesses, mutant: Mutant): Promi
         verdict satisfies never;
     }
   }
-  return ["live", `${concerned.length} cases`];
+  return ["live", `${concerned.length} trials`];
 }
 
 async function main(): Promise<void> {

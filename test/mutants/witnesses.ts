@@ -9,6 +9,13 @@ export interface Witness extends CaseName {
   readonly elapsedMs: number;
 }
 
+/** A case with one pass broken, of those that reach the mutant: the others keep their compiled kernels. */
+export interface Trial {
+  readonly witness: Witness;
+  /** Absent where the mutant is a part of several shaders: all their passes are broken. */
+  readonly entry?: string;
+}
+
 // What every kernel is joined with is judged by the quick cases of all.
 const COMMON_MS = 2500;
 
@@ -34,27 +41,32 @@ export class Witnesses {
     return reaching.get(mutant.fn)!;
   }
 
-  of(mutant: Mutant): Witness[] {
+  of(mutant: Mutant): Trial[] {
+    const trials = this.all.flatMap((witness) => this.trials(mutant, witness));
+    const promise = new Map(trials.map((trial) => [trial, this.promise(mutant, trial)]));
+    return trials.sort((a, b) => promise.get(b)! - promise.get(a)!);
+  }
+
+  private trials(mutant: Mutant, witness: Witness): Trial[] {
     const entries = this.entries(mutant);
     const [folder, part] = mutant.file.split("/");
-    const concerned = this.all.filter((witness) => {
-      if (entries) {
-        if (witness.shader !== mutant.file) return false;
-        return witness.pipelines.some((key) => {
-          const [file, entry] = key.split(":")[0]!.split(".");
-          return file === mutant.file && entries.has(entry!);
-        });
-      }
-      if (folder === "weights") return witness.pipelines.some((key) => key.split(":")[1] === part);
-      return witness.elapsedMs <= COMMON_MS;
-    });
-    const promise = new Map(concerned.map((witness) => [witness, this.promise(mutant, witness)]));
-    return concerned.sort((a, b) => promise.get(b)! - promise.get(a)!);
+    if (!entries) {
+      const concerned =
+        folder === "weights"
+          ? witness.pipelines.some((key) => key.split(":")[1] === part)
+          : witness.elapsedMs <= COMMON_MS;
+      return concerned ? [{ witness }] : [];
+    }
+    if (witness.shader !== mutant.file) return [];
+    const run = new Set(witness.pipelines.map((key) => key.split(":")[0]!));
+    return [...entries]
+      .filter((entry) => run.has(`${mutant.file}.${entry}`))
+      .map((entry) => ({ witness, entry }));
   }
 
   /** Remembers how a case took a mutant, for the order in which the next ones are tried. */
-  record(mutant: Mutant, witness: Witness, noticed: boolean, elapsedMs: number): void {
-    for (const key of this.keys(mutant, witness)) {
+  record(mutant: Mutant, trial: Trial, noticed: boolean, elapsedMs: number): void {
+    for (const key of this.keys(mutant, trial)) {
       const record = this.records.get(key) ?? { runs: 0, noticed: 0, elapsedMs: 0 };
       record.runs++;
       record.noticed += noticed ? 1 : 0;
@@ -63,13 +75,15 @@ export class Witnesses {
     }
   }
 
-  private keys(mutant: Mutant, { shader, index }: Witness): [string, string] {
-    return [`${mutant.file} ${shader} ${index}`, `${mutant.file}.${mutant.fn} ${shader} ${index}`];
+  private keys(mutant: Mutant, { witness: { shader, index }, entry }: Trial): [string, string] {
+    const trial = `${shader} ${index} ${entry}`;
+    return [`${mutant.file} ${trial}`, `${mutant.file}.${mutant.fn} ${trial}`];
   }
 
   /** How often it has noticed such mutants, by the time it takes. The same function counts most. */
-  private promise(mutant: Mutant, witness: Witness): number {
-    const [file, fn] = this.keys(mutant, witness).map((key) => this.records.get(key));
+  private promise(mutant: Mutant, trial: Trial): number {
+    const { witness } = trial;
+    const [file, fn] = this.keys(mutant, trial).map((key) => this.records.get(key));
     const noticed = 1 + (file?.noticed ?? 0) + 4 * (fn?.noticed ?? 0);
     const runs = 2 + (file?.runs ?? 0) + 4 * (fn?.runs ?? 0);
     // Until it has met a mutant: its time with kernels compiled already, and some for those to compile.

@@ -61,9 +61,9 @@ class WatchedDevice {
       const key = descriptor.label ?? "";
       this.pipelines.add(key);
       const { module, entryPoint } = descriptor.compute;
-      const { original, text, entries } = this.replacement ?? {};
+      const { original, text, entry } = this.replacement ?? {};
       const code = this.texts.get(module)!;
-      const concerned = text !== undefined && code.includes(text) && (entries?.includes(entryPoint!) ?? true);
+      const concerned = text !== undefined && code.includes(text) && (entry ?? entryPoint) === entryPoint;
       const made = { ...descriptor.compute };
       if (!concerned && text !== undefined && original !== undefined && code.includes(text)) {
         const whole = code.replace(text, () => original);
