@@ -9,6 +9,7 @@ import { Gpu } from "../gpu/device.ts";
 import { Kernels } from "../gpu/kernels.ts";
 import { parseRunFile } from "../train/runFile.ts";
 import { Session } from "../train/session.ts";
+import { faultError, lostError } from "../worker/device.ts";
 import { requestNodeDevice } from "./device.ts";
 import { fileSource, openDirectory } from "./files.ts";
 
@@ -45,6 +46,14 @@ function bar(done: number, total: number): string {
   return `[${"#".repeat(filled)}${".".repeat(20 - filled)}] ${done}/${total}`;
 }
 
+/** Rejects when the device is lost, or fails at something it was asked to do. */
+function trouble(device: GPUDevice): Promise<never> {
+  return new Promise((_, reject) => {
+    void device.lost.then((info) => reject(lostError(info)));
+    device.addEventListener("uncapturederror", ({ error }) => reject(faultError(error)));
+  });
+}
+
 async function main(): Promise<void> {
   const given = readArguments();
   const run = parseRunFile(await readJsonObject(await fileSource(given.config)), basename(given.config));
@@ -76,20 +85,24 @@ async function main(): Promise<void> {
   const { tokenised } = summary;
   console.log(
     `data       ${tokenised.rows.length} rows, ${tokenised.tokens} tokens, ${tokenised.targets} trained; ` +
-      `${tokenised.leftOut} rows left out, ${tokenised.cut} cut`,
+      `left out ${tokenised.leftOut}, cut ${tokenised.cut}`,
   );
   if (replacedSurrogates > 0) console.log(`           ${replacedSurrogates} lone surrogates were replaced`);
   const memory = Object.entries(summary.memory).map(([part, bytes]) => `${part} ${mebibytes(bytes)}`);
   console.log(`memory     ${memory.join(", ")}`);
   for (const warning of summary.warnings) console.log(`note       ${warning}`);
 
-  await session.prepare();
-  await session.run((report) => {
-    if (!("loss" in report)) return;
-    const line = `${bar(report.step, summary.steps)}  loss ${report.loss.toFixed(4)}`;
-    if (process.stderr.isTTY) progress(line);
-    else if (report.step === 1 || report.step === summary.steps || report.step % 10 === 0) console.log(line);
-  });
+  const trained = session.prepare().then(() =>
+    session.run((report) => {
+      if (!("loss" in report)) return;
+      const line = `${bar(report.step, summary.steps)}  loss ${report.loss.toFixed(4)}`;
+      if (process.stderr.isTTY) progress(line);
+      else if (report.step === 1 || report.step === summary.steps || report.step % 10 === 0)
+        console.log(line);
+    }),
+  );
+  // Out of memory and a lost device are told by the device, not by what was asked of it.
+  await Promise.race([trained, trouble(node.device)]);
   progress("");
 
   const out = resolve(given.out);

@@ -83,6 +83,14 @@ export class Gpu {
     buffer.destroy();
   }
 
+  /** Gives a function that destroys every buffer made since: for work that failed half-way. */
+  checkpoint(): () => void {
+    const before = new Set(this.live.keys());
+    return () => {
+      for (const buffer of [...this.live.keys()]) if (!before.has(buffer)) this.destroy(buffer);
+    };
+  }
+
   /** Bytes of all live buffers. */
   totalBytes(): number {
     let total = 0;

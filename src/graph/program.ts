@@ -7,7 +7,7 @@ import { type BufferRange, blockBytes, type Gpu } from "../gpu/device.ts";
 import { type Kernel, type Kernels, kernelKey } from "../gpu/kernels.ts";
 import { packParams } from "../gpu/wgsl.ts";
 import { LIVE_BYTES, type Plan, SLOT_BYTES, sizeOf, tablesOf } from "./plan.ts";
-import { type Counts, type Dim, type Dispatch, maxBytes, type Operand, type Value } from "./value.ts";
+import { type Counts, type Dispatch, maxBytes, type Operand, type Value } from "./value.ts";
 
 /** The most workgroups that WebGPU takes in one dimension, by its default limits. */
 const MAX_GROUPS = 65535;
@@ -42,7 +42,13 @@ export class Program {
       plan.dispatches.map((dispatch) => dispatch.kernel),
       onProgress,
     );
-    return new Program(gpu, plan, compiled);
+    const undo = gpu.checkpoint();
+    try {
+      return new Program(gpu, plan, compiled);
+    } catch (thrown) {
+      undo();
+      throw thrown;
+    }
   }
 
   private constructor(gpu: Gpu, plan: Plan, compiled: ReadonlyMap<string, Kernel>) {
@@ -182,5 +188,3 @@ export class Program {
     return { buffer, offset, size: blockBytes(size) };
   }
 }
-
-export type { Dim };

@@ -167,10 +167,16 @@ export class Session {
     this.summary = parts.summary;
   }
 
-  /** Loads the model, compiles every pipeline and allocates what the summary says. */
+  /** Loads the model, compiles every pipeline and allocates what the summary says; nothing stays where it fails. */
   async prepare(): Promise<void> {
-    await this.trainer.prepare();
-    await this.evaluator?.prepare();
+    const undo = this.adapted.gpu.checkpoint();
+    try {
+      await this.trainer.prepare();
+      await this.evaluator?.prepare();
+    } catch (thrown) {
+      undo();
+      throw thrown;
+    }
   }
 
   /**
@@ -213,6 +219,7 @@ export class Session {
       context: Math.min(model.config.maxPositions, longest + max_new_tokens),
       asBase,
     });
+    const undo = this.adapted.gpu.checkpoint();
     try {
       await generator.prepare();
       const soFar = prompts.map((): number[] => []);
@@ -228,6 +235,7 @@ export class Session {
       return answers.map((answer) => tokenizer.decode(answer.ids));
     } finally {
       generator.destroy();
+      undo();
     }
   }
 

@@ -96,7 +96,10 @@ export function createPageStore(worker: TrainApi): StoreApi<PageState> {
         if (phase !== "ready" && phase !== "paused") return;
         stopping = false;
         set({ phase: phase === "paused" ? "training" : "preparing", problem: undefined });
-        const result = await worker.train((progress) => set({ progress }), take);
+        const result = await worker.train(
+          (progress) => set({ progress }),
+          (reports) => take(reports.filter((report) => "loss" in report)),
+        );
         if (!result.ok) {
           set({ phase: "choosing", problem: result });
         } else if (result.value.finished || (stopping && result.value.steps > 0)) {

@@ -4,9 +4,22 @@
  */
 import type { Failure, Result } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
+import type { Message } from "../data/rows.ts";
+import type { Sampling } from "../train/sampling.ts";
+import type { EvaluationReport, Prompt, Report } from "../train/session.ts";
 import type { MemoryEstimate, StepReport } from "../train/trainer.ts";
 
-export type { Failure, MemoryEstimate, Result, StepReport };
+export type {
+  EvaluationReport,
+  Failure,
+  MemoryEstimate,
+  Message,
+  Prompt,
+  Report,
+  Result,
+  Sampling,
+  StepReport,
+};
 
 export interface DeviceFacts {
   /** For people: "NVIDIA H100 (nvidia hopper)". */
@@ -29,6 +42,8 @@ export interface OpenRequest {
   readonly model: Folder;
   /** Rows to train on, one JSON object a line. */
   readonly data: File;
+  /** Rows of the same kind that are never trained on. */
+  readonly heldOut?: File | undefined;
   /** A run file, or what one holds; {} for the defaults. */
   readonly run: File | JsonObject;
   /** An adapter to start from, as PEFT saves them. */
@@ -47,6 +62,7 @@ export interface RunSummary {
   /** In bytes; known before any of it is taken. */
   readonly memory: MemoryEstimate;
   readonly rows: RowCounts;
+  readonly heldOut: RowCounts | undefined;
   readonly warnings: readonly string[];
 }
 
@@ -77,6 +93,21 @@ export interface TrainOutcome {
   readonly finished: boolean;
 }
 
+/** Greedy, and as long as `max_new_tokens` says or 128 tokens, unless told otherwise. */
+export interface AnswerRequest extends Partial<Sampling> {
+  readonly prompts: readonly Prompt[];
+  readonly max_new_tokens?: number;
+  /** The base model answers: the adapter is left out. */
+  readonly asBase?: boolean;
+}
+
+/** An answer as far as it has come. */
+export interface AnswerText {
+  /** Which of the prompts, counted from 0. */
+  readonly prompt: number;
+  readonly text: string;
+}
+
 export interface TrainApi {
   /** The device that runs will use, or why there is none. */
   device(): Promise<Result<DeviceFacts>>;
@@ -86,14 +117,26 @@ export interface TrainApi {
   open(request: OpenRequest): Promise<Result<RunSummary>>;
   /**
    * Takes the steps of the open run that are left, until none is or `pause` is called. The first time it loads the
-   * base model and compiles. Reports come in order, those of 50 ms at once.
+   * base model and compiles. Reports come in order, those of 50 ms at once. Held-out rows are evaluated before the
+   * first step, every eval_steps and after the last.
    */
   train(
     onProgress: (progress: Progress) => void,
-    onReports: (reports: readonly StepReport[]) => void,
+    onReports: (reports: readonly Report[]) => void,
   ): Promise<Result<TrainOutcome>>;
   /** Lets `train` return once the steps that are under way are done; called again, `train` goes on from there. */
   pause(): Promise<void>;
+  /**
+   * The answers of the open run's model, as it is now; before the first step, too. While steps are taken it is waited
+   * for. Texts come as they grow, those of 50 ms at once.
+   */
+  answers(
+    request: AnswerRequest,
+    onProgress: (progress: Progress) => void,
+    onTexts: (texts: readonly AnswerText[]) => void,
+  ): Promise<Result<readonly string[]>>;
+  /** Lets `answers` return with what there is. */
+  stopAnswers(): Promise<void>;
   /** The adapter as it is after the last step, by file name. While steps are taken it is waited for. */
   adapter(): Promise<Result<Record<string, Uint8Array>>>;
   /** Ends the open run and gives back its memory. */

@@ -2,11 +2,13 @@
 import { proxy, type Remote, wrap } from "comlink";
 import { type Failure, failure, GraftError, type Result } from "../base/errors.ts";
 import type {
+  AnswerRequest,
+  AnswerText,
   DeviceFacts,
   OpenRequest,
   Progress,
+  Report,
   RunSummary,
-  StepReport,
   TrainApi,
   TrainOutcome,
 } from "./api.ts";
@@ -44,13 +46,25 @@ export class TrainClient implements TrainApi {
 
   train(
     onProgress: (progress: Progress) => void,
-    onReports: (reports: readonly StepReport[]) => void,
+    onReports: (reports: readonly Report[]) => void,
   ): Promise<Result<TrainOutcome>> {
     return this.answer(this.remote.train(proxy(onProgress), proxy(onReports)));
   }
 
   async pause(): Promise<void> {
     await this.remote.pause().catch(() => {});
+  }
+
+  answers(
+    request: AnswerRequest,
+    onProgress: (progress: Progress) => void,
+    onTexts: (texts: readonly AnswerText[]) => void,
+  ): Promise<Result<readonly string[]>> {
+    return this.answer(this.remote.answers(request, proxy(onProgress), proxy(onTexts)));
+  }
+
+  async stopAnswers(): Promise<void> {
+    await this.remote.stopAnswers().catch(() => {});
   }
 
   adapter(): Promise<Result<Record<string, Uint8Array>>> {

@@ -2,19 +2,23 @@
 import { transfer } from "comlink";
 import { ConfigError, type DeviceError, failure, type Result, success } from "../base/errors.ts";
 import { readJsonObject } from "../base/read-json.ts";
-import { parseRows, rowFormat } from "../data/rows.ts";
+import { type ParsedRows, parseRows, rowFormat } from "../data/rows.ts";
+import type { TokenisedRows } from "../data/tokenize.ts";
 import { blobFileSet, blobSource } from "../formats/sources.ts";
 import { Gpu } from "../gpu/device.ts";
 import { Kernels } from "../gpu/kernels.ts";
 import { parseRunFile } from "../train/runFile.ts";
 import { Session } from "../train/session.ts";
 import type {
+  AnswerRequest,
+  AnswerText,
   DeviceFacts,
   Failure,
   OpenRequest,
   Progress,
+  Report,
+  RowCounts,
   RunSummary,
-  StepReport,
   TrainApi,
   TrainOutcome,
 } from "./api.ts";
@@ -50,6 +54,7 @@ export class TrainHost implements TrainApi {
   private run: OpenRun | undefined;
   private onProgress: ((progress: Progress) => void) | undefined;
   private pauses = 0;
+  private answerStops = 0;
   private lossListeners: ((lost: Failure) => void)[] = [];
   /** Calls are answered one after the other, in the order in which they came. */
   private turn: Promise<unknown> = Promise.resolve();
@@ -75,9 +80,8 @@ export class TrainHost implements TrainApi {
         request.run instanceof File
           ? parseRunFile(await readJsonObject(blobSource(request.run, request.run.name)), request.run.name)
           : parseRunFile(request.run, "the run");
-      const { rows, replacedSurrogates } = await parseRows(blobSource(data, data.name), {
-        format: rowFormat(data.name),
-      });
+      const parsed = await readRows(data);
+      const heldOut = request.heldOut && (await readRows(request.heldOut));
       const held = await this.acquire();
       const session = await Session.open(
         held.gpu,
@@ -85,46 +89,49 @@ export class TrainHost implements TrainApi {
         {
           model: blobFileSet(model.label, model.files),
           adapter: adapter && blobFileSet(adapter.label, adapter.files),
-          rows,
+          rows: parsed.rows,
+          heldOut: heldOut?.rows,
           run: config,
         },
         { onProgress: (stage, done, total) => this.onProgress?.({ stage, done, total }) },
       );
       this.run = { session, held, modelLabel: model.label, dataName: data.name, prepared: false };
-      return summaryOf(session, replacedSurrogates);
+      return summaryOf(session, parsed, heldOut);
     });
   }
 
   train(
     onProgress: (progress: Progress) => void,
-    onReports: (reports: readonly StepReport[]) => void,
+    onReports: (reports: readonly Report[]) => void,
   ): Promise<Result<TrainOutcome>> {
     const pausesBefore = this.pauses;
     return this.inTurn(async () => {
-      const run = this.opened();
-      const { session, held } = run;
-      this.onProgress = onProgress;
-      if (!run.prepared) await this.prepare(run);
-      let delivered: unknown;
-      const batches = new Batches<StepReport>((reports) => {
-        delivered = onReports(reports);
-      }, REPORT_INTERVAL_MS);
-      try {
-        await session.run(
-          (report) => {
-            // No rows are held out, so every report is a step's.
-            if ("loss" in report) batches.add(report);
-          },
-          () => this.pauses !== pausesBefore || held.trouble !== undefined,
-        );
-      } finally {
-        batches.flush();
-        // A proxy answers once the page has taken it: reports travel by another port than the outcome below.
-        await delivered;
-      }
+      const { session, held } = await this.prepared(onProgress);
+      const isStopped = () => this.pauses !== pausesBefore || held.trouble !== undefined;
+      await gathered(onReports, (add) => session.run(add, isStopped));
       const steps = session.reports.length;
       return { steps, finished: steps === session.summary.steps };
     });
+  }
+
+  answers(
+    { prompts, ...options }: AnswerRequest,
+    onProgress: (progress: Progress) => void,
+    onTexts: (texts: readonly AnswerText[]) => void,
+  ): Promise<Result<readonly string[]>> {
+    const stopsBefore = this.answerStops;
+    return this.inTurn(async () => {
+      const { session, held } = await this.prepared(onProgress);
+      const isStopped = () => this.answerStops !== stopsBefore || held.trouble !== undefined;
+      return gathered(onTexts, (add) => {
+        const onText = (prompt: number, text: string): void => add({ prompt, text });
+        return session.answers(prompts, { ...options, onText, isStopped });
+      });
+    });
+  }
+
+  async stopAnswers(): Promise<void> {
+    this.answerStops++;
   }
 
   async pause(): Promise<void> {
@@ -156,12 +163,17 @@ export class TrainHost implements TrainApi {
     await this.inTurn(async () => this.endRun());
   }
 
-  private async prepare(run: OpenRun): Promise<void> {
+  /** The open run, loaded and compiled. */
+  private async prepared(onProgress: (progress: Progress) => void): Promise<OpenRun> {
+    const run = this.opened();
+    this.onProgress = onProgress;
+    if (run.prepared) return run;
     try {
       await run.session.prepare();
       // Only now has the device seen every command, and said whether its memory was enough.
       await run.held.gpu.device.queue.onSubmittedWorkDone();
       run.prepared = true;
+      return run;
     } catch (thrown) {
       this.endRun();
       throw thrown;
@@ -233,9 +245,12 @@ export class TrainHost implements TrainApi {
   }
 }
 
-function summaryOf({ summary }: Session, replacedSurrogates: number): RunSummary {
-  const { tokenised, modelType, parameters, trainable, trainableCount, steps, memory, warnings } = summary;
-  const { rows, leftOut, cut, tokens, targets } = tokenised;
+function readRows(file: File): Promise<ParsedRows> {
+  return parseRows(blobSource(file, file.name), { format: rowFormat(file.name) });
+}
+
+function summaryOf({ summary }: Session, parsed: ParsedRows, heldOut: ParsedRows | undefined): RunSummary {
+  const { modelType, parameters, trainable, trainableCount, steps, memory, warnings } = summary;
   return {
     modelType,
     parameters,
@@ -243,9 +258,33 @@ function summaryOf({ summary }: Session, replacedSurrogates: number): RunSummary
     trainableCount,
     steps,
     memory,
-    rows: { used: rows.length, leftOut, cut, tokens, targets, replacedSurrogates },
+    rows: countsOf(summary.tokenised, parsed),
+    heldOut: summary.heldOut && heldOut && countsOf(summary.heldOut, heldOut),
     warnings,
   };
+}
+
+function countsOf(tokenised: TokenisedRows, { replacedSurrogates }: ParsedRows): RowCounts {
+  const { rows, leftOut, cut, tokens, targets } = tokenised;
+  return { used: rows.length, leftOut, cut, tokens, targets, replacedSurrogates };
+}
+
+/** Runs `work`, whose items are handed on in batches, all of them before its end is told. */
+async function gathered<Item, T>(
+  send: (items: readonly Item[]) => unknown,
+  work: (add: (item: Item) => void) => Promise<T>,
+): Promise<T> {
+  let delivered: unknown;
+  const batches = new Batches<Item>((items) => {
+    delivered = send(items);
+  }, REPORT_INTERVAL_MS);
+  try {
+    return await work((item) => batches.add(item));
+  } finally {
+    batches.flush();
+    // A proxy answers once the page has taken it: items travel by another port than the outcome.
+    await delivered;
+  }
 }
 
 function wait(ms: number): Promise<void> {

@@ -101,6 +101,18 @@ describe("memory", () => {
   );
 });
 
+describe("a device without room", () => {
+  it("is told so, and keeps nothing of the run", async () => {
+    // Enough for every tensor of the model, not for the widest activation.
+    const wide = steps(1, ({ train }) => Object.assign(train, { per_device_train_batch_size: 10 }));
+    const { gpu: small, session: refused } = await open("gpt2_gelu", wide, { traits: { maxBuffer: 25_600 } });
+    await expect(refused.prepare()).rejects.toThrow(/needs a buffer of \d+ bytes, this device allows/);
+    expect(small.totalBytes()).toBe(BLOCK_BYTES);
+    refused.destroy();
+    expect(small.totalBytes()).toBe(BLOCK_BYTES);
+  });
+});
+
 describe("held-out rows", () => {
   const heldOut = [{ text: "the tree grows by the river", line: 1 }];
 

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, expect, it } from "vitest";
 import { requestNodeDevice } from "../../src/cli/device.ts";
-import type { Folder, OpenRequest, Result, StepReport } from "../../src/worker/api.ts";
+import type { Folder, OpenRequest, Report, Result } from "../../src/worker/api.ts";
 import { TrainHost } from "../../src/worker/host.ts";
 
 const DUMPS = "reference/dumps";
@@ -52,7 +52,7 @@ it("goes on after a pause as if there had been none", async () => {
   const straight = valueIn(await host.adapter());
 
   valueIn(await host.open(request()));
-  const seen: StepReport[] = [];
+  const seen: Report[] = [];
   const first = await host.train(ignore, (reports) => {
     seen.push(...reports);
     if (seen.some(({ step }) => step >= 7)) host.pause();
@@ -76,6 +76,33 @@ it("goes on after a pause as if there had been none", async () => {
     "adapter_model.safetensors",
     "metrics.jsonl",
   ]);
+});
+
+it("answers before, between and after the steps, and reports on held-out rows", async () => {
+  const heldOut = new File(['{"text":"the tree grows by the river"}\n'], "held.jsonl");
+  const run = { train: { max_steps: 4, eval_steps: 2, learning_rate: 0.01, shuffle: false } };
+  const summary = valueIn(await host.open({ ...request(), run, adapter: undefined, heldOut }));
+  expect(summary.heldOut).toMatchObject({ used: 1, leftOut: 0 });
+  const prompts = [{ text: "the tree" }, { text: "a" }];
+  const ask = { prompts, max_new_tokens: 8 };
+  const base = valueIn(await host.answers(ask, ignore, ignore));
+  expect(base).toHaveLength(2);
+  const reports: Report[] = [];
+  valueIn(await host.train(ignore, (some) => reports.push(...some)));
+  const evaluated = reports.flatMap((report) => ("eval_loss" in report ? [report.step] : []));
+  expect(evaluated).toEqual([0, 2, 4]);
+  const grown: string[] = [];
+  const tuned = valueIn(
+    await host.answers(ask, ignore, (texts) => {
+      for (const { prompt, text } of texts) grown[prompt] = text;
+    }),
+  );
+  expect(grown).toEqual(tuned);
+  expect(tuned).not.toEqual(base);
+  expect(valueIn(await host.answers({ ...ask, asBase: true }, ignore, ignore))).toEqual(base);
+  const cut = host.answers({ ...ask, max_new_tokens: 100_000 }, ignore, () => void host.stopAnswers());
+  const [early] = valueIn(await cut);
+  expect(early!.startsWith(tuned[0]!) || tuned[0]!.startsWith(early!)).toBe(true);
 });
 
 it("ends a run that goes on when another is opened", async () => {
