@@ -142,7 +142,8 @@ export const TRAIN_FIELDS = {
   packing: {
     kind: "boolean",
     default: false,
-    description: "Fill each row of a batch with several short rows, kept apart from each other.",
+    description:
+      "Let as many whole rows share a micro-batch as fit into per_device_train_batch_size × max_length tokens.",
   },
   eval_steps: {
     kind: "optional",
