@@ -40,15 +40,12 @@ fn rows() -> u32 {
   return extent(params.rows_extent);
 }
 
-// Where four neighbouring rows start, in vec4f. Past the last row the last is read again; where it matters, its
-// results are not stored.
+// Rows and columns past the last are computed like the others, from whatever lies there, and not stored. Only where
+// they would be summed into what is stored does anything stop them.
+
+// Where four neighbouring rows start, in vec4f; past the last row it is the last again.
 fn four_rows(row: u32, count: u32, pitch: u32) -> vec4u {
   return min(vec4u(row) + vec4u(0u, 1u, 2u, 3u), vec4u(count - 1u)) * (pitch / 4u);
-}
-
-// Four neighbouring columns, in vec4f; past the last column the last four.
-fn four_columns(column: u32, count: u32) -> u32 {
-  return min(column, count - 4u) / 4u;
 }
 
 fn x_at(start: vec4u, k: u32) -> mat4x4f {
@@ -63,7 +60,6 @@ fn dy_at(start: vec4u, o: u32) -> mat4x4f {
   return mat4x4f(dy[start.x + o], dy[start.y + o], dy[start.z + o], dy[start.w + o]);
 }
 
-// One element. What lies outside the matrix is never summed into a result that is stored.
 fn x_one(t: u32, k: u32) -> f32 {
   let i = t * params.width + k;
   return x[i >> 2u][i & 3u];
@@ -113,9 +109,6 @@ fn forward_register(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups
   let across = (params.out + 7u) / 8u;
   let t = tile / across * 8u;
   let o = tile % across * 8u;
-  if (t >= rows()) {
-    return;
-  }
   var c00 = mat4x4f(); var c01 = mat4x4f(); var c10 = mat4x4f(); var c11 = mat4x4f();
   let t0 = four_rows(t, rows(), params.width); let t1 = four_rows(t + 4u, rows(), params.width);
   let o0 = four_rows(o, params.out, params.width); let o1 = four_rows(o + 4u, params.out, params.width);
@@ -187,9 +180,9 @@ fn forward_shared(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
       let step = i % (STEPS / 4u) * 4u;
       let row = i / (STEPS / 4u);
       let inside = k + step < params.width;
-      let column = four_columns(k + step, params.width);
-      let x_row = min(t + row, rows() - 1u) * (params.width / 4u);
-      let w_row = min(o + row, params.out - 1u) * (params.width / 4u);
+      let column = (k + step) / 4u;
+      let x_row = (t + row) * (params.width / 4u);
+      let w_row = (o + row) * (params.width / 4u);
       put_left(step, row, select(vec4f(), x[x_row + column], inside));
       put_right(step, row, select(vec4f(), weight4(w_row + column), inside));
     }
@@ -206,9 +199,6 @@ fn forward_plain(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
   let across = (params.out + 3u) / 4u;
   let t = tile / across * 4u;
   let o = tile % across * 4u;
-  if (t >= rows()) {
-    return;
-  }
   var sum = mat4x4f();
   for (var k = 0u; k < params.width; k++) {
     let w = vec4f(w_one(o, k), w_one(o + 1u, k), w_one(o + 2u, k), w_one(o + 3u, k));
@@ -252,12 +242,9 @@ fn backward_input_register(@builtin(workgroup_id) group: vec3u, @builtin(num_wor
   let across = (params.width + 7u) / 8u;
   let t = tile / across * 8u;
   let i = tile % across * 8u;
-  if (t >= rows()) {
-    return;
-  }
   var c00 = mat4x4f(); var c01 = mat4x4f(); var c10 = mat4x4f(); var c11 = mat4x4f();
   let t0 = four_rows(t, rows(), params.stride); let t1 = four_rows(t + 4u, rows(), params.stride);
-  let i0 = four_columns(i, params.width); let i1 = four_columns(i + 4u, params.width);
+  let i0 = i / 4u; let i1 = (i + 4u) / 4u;
   for (var o = 0u; o < params.out; o += 4u) {
     let at = (params.column + o) / 4u;
     let d0 = dy_at(t0, at); let d1 = dy_at(t1, at);
@@ -284,12 +271,12 @@ fn backward_input_shared(@builtin(workgroup_id) group: vec3u, @builtin(num_workg
       let step = n % (STEPS / 4u) * 4u;
       let row = n / (STEPS / 4u);
       let inside = o + step < params.out;
-      let dy_row = (min(t + row, rows() - 1u) * params.stride + params.column) / 4u;
-      put_left(step, row, select(vec4f(), dy[dy_row + four_columns(o + step, params.out)], inside));
+      let dy_row = ((t + row) * params.stride + params.column) / 4u;
+      put_left(step, row, select(vec4f(), dy[dy_row + (o + step) / 4u], inside));
       let deep = n / SIDE;
       let at = n % SIDE * 4u;
       let w_row = min(o + deep, params.out - 1u) * (params.width / 4u);
-      put_right_rows(deep, at, weight4(w_row + four_columns(i + at, params.width)));
+      put_right_rows(deep, at, weight4(w_row + (i + at) / 4u));
     }
     workgroupBarrier();
     sum = add_staged(sum, lane % SIDE * 4u, lane / SIDE * 4u);
@@ -304,9 +291,6 @@ fn backward_input_plain(@builtin(workgroup_id) group: vec3u, @builtin(num_workgr
   let across = (params.width + 3u) / 4u;
   let t = tile / across * 4u;
   let i = tile % across * 4u;
-  if (t >= rows()) {
-    return;
-  }
   var sum = mat4x4f();
   for (var o = 0u; o < params.out; o++) {
     let w = vec4f(w_one(o, i), w_one(o, i + 1u), w_one(o, i + 2u), w_one(o, i + 3u));
@@ -340,7 +324,7 @@ fn add_dw_block(o: u32, i: u32, block: mat4x4f) {
 
 // Rows past the end count as zero here: they are summed.
 fn dy_live(t: u32, column: u32) -> vec4f {
-  let row = min(t, rows() - 1u) * params.stride + params.column;
+  let row = t * params.stride + params.column;
   return select(vec4f(), dy[row / 4u + column], t < rows());
 }
 
@@ -355,12 +339,9 @@ fn backward_weight_register(@builtin(workgroup_id) group: vec3u, @builtin(num_wo
   let across = (params.width + 7u) / 8u;
   let o = tile / across * 8u;
   let i = tile % across * 8u;
-  if (o >= params.out || rows() == 0u) {
-    return;
-  }
   var c00 = mat4x4f(); var c01 = mat4x4f(); var c10 = mat4x4f(); var c11 = mat4x4f();
-  let o0 = four_columns(o, params.out); let o1 = four_columns(o + 4u, params.out);
-  let i0 = four_columns(i, params.width); let i1 = four_columns(i + 4u, params.width);
+  let o0 = o / 4u; let o1 = (o + 4u) / 4u;
+  let i0 = i / 4u; let i1 = (i + 4u) / 4u;
   for (var t = 0u; t < rows(); t += 4u) {
     let four = four_rows(t, rows(), params.width);
     let d0 = dy_down(t, o0); let d1 = dy_down(t, o1);
@@ -386,8 +367,8 @@ fn backward_weight_shared(@builtin(workgroup_id) group: vec3u, @builtin(num_work
       let deep = n / SIDE;
       let at = n % SIDE * 4u;
       let x_row = min(t + deep, rows() - 1u) * (params.width / 4u);
-      put_left_rows(deep, at, dy_live(t + deep, four_columns(o + at, params.out)));
-      put_right_rows(deep, at, x[x_row + four_columns(i + at, params.width)]);
+      put_left_rows(deep, at, dy_live(t + deep, (o + at) / 4u));
+      put_right_rows(deep, at, x[x_row + (i + at) / 4u]);
     }
     workgroupBarrier();
     sum = add_staged(sum, lane % SIDE * 4u, lane / SIDE * 4u);
@@ -402,9 +383,6 @@ fn backward_weight_plain(@builtin(workgroup_id) group: vec3u, @builtin(num_workg
   let across = (params.width + 3u) / 4u;
   let o = tile / across * 4u;
   let i = tile % across * 4u;
-  if (o >= params.out) {
-    return;
-  }
   var sum = mat4x4f();
   for (var t = 0u; t < rows(); t++) {
     let v = vec4f(x_one(t, i), x_one(t, i + 1u), x_one(t, i + 2u), x_one(t, i + 3u));

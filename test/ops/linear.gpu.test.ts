@@ -115,6 +115,8 @@ const shapes: Omit<Case, "tile">[] = [
     bias: true,
   },
   { rows: 200, width: 24, slices: [[8, "train"]], bias: true },
+  // A bias of several workgroups.
+  { rows: 3, width: 5, slices: [[130, "train"]], bias: true },
 ];
 
 /** The entry points of each form; the list also tells test/shaders.test.ts what is exercised here. */
