@@ -29,14 +29,14 @@ export function packagesAreCurrent(folder = root) {
   );
 }
 
-export function installPackages() {
-  if (packagesAreCurrent()) return;
-  console.log("Installing packages (npm ci)");
+export function installPackages(folder = root) {
+  if (packagesAreCurrent(folder)) return;
+  console.log(`Installing packages (npm ci${folder === root ? "" : ` in ${folder}`})`);
   // npm says where it is to the scripts it runs; started as `node scripts/…` we look for it in the path.
   const npm = process.env.npm_execpath;
   const [command, args] = npm ? [process.execPath, [npm]] : ["npm", []];
   const shell = !npm && process.platform === "win32";
-  execFileSync(command, [...args, "ci", "--no-audit", "--no-fund"], { cwd: root, stdio: "inherit", shell });
+  execFileSync(command, [...args, "ci", "--no-audit", "--no-fund"], { cwd: folder, stdio: "inherit", shell });
 }
 
 /**
