@@ -5,6 +5,19 @@ import { compilePythonPattern } from "./pythonPattern.ts";
 /** Each compiled pattern costs up to a millisecond, and each is tried on every module. */
 const MOST_PATTERNS = 1000;
 
+/** What selection needs beside the config. */
+export interface SelectionContext {
+  /** `model_type` of the base model, for PEFT's default targets. */
+  readonly modelType: string;
+  /**
+   * A `run` starts an adapter: what is listed must exist and ranks are cut to the matrix. An `adapter` exists
+   * already: PEFT opens it, so what matches nothing is a warning, and it is never changed.
+   */
+  readonly origin: "run" | "adapter";
+  /** Where the config stood, for errors. */
+  readonly path: string;
+}
+
 /** `name` is the entry, or ends in it after a dot: how PEFT reads an entry of a list. */
 export function endsInEntry(name: string, entry: string): boolean {
   return name === entry || name.endsWith(`.${entry}`);

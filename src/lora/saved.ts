@@ -1,9 +1,9 @@
 import { ConfigError } from "../base/errors.ts";
 import { show } from "../base/json.ts";
 import type { LoraConfig } from "./config.ts";
+import type { SelectionContext } from "./matching.ts";
 import type { ModuleDescriptor, ModuleTree } from "./modules.ts";
 import { unmatched } from "./modules.ts";
-import type { SelectionContext } from "./targets.ts";
 
 /**
  * The modules of modules_to_save, as PEFT takes them: every module whose name ends in an entry, a plain

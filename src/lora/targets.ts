@@ -8,6 +8,7 @@ import {
   layerIndexOf,
   nameMatcher,
   patternLookup,
+  type SelectionContext,
 } from "./matching.ts";
 import type { ModuleDescriptor } from "./modules.ts";
 import { ModuleTree, nameChoices, unmatched } from "./modules.ts";
@@ -31,18 +32,6 @@ export interface Selection {
   /** target_modules as PEFT would save it: defaults and `all-linear` become names. */
   readonly targetModules: string | readonly string[];
   readonly warnings: readonly string[];
-}
-
-export interface SelectionContext {
-  /** `model_type` of the base model, for PEFT's default targets. */
-  readonly modelType: string;
-  /**
-   * A `run` starts an adapter: what is listed must exist and ranks are cut to the matrix. An `adapter` exists
-   * already: PEFT opens it, so what matches nothing is a warning, and it is never changed.
-   */
-  readonly origin: "run" | "adapter";
-  /** Where the config stood, for errors. */
-  readonly path: string;
 }
 
 /** PEFT's TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, for the families there are. */

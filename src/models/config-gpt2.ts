@@ -1,7 +1,7 @@
 import { ConfigError } from "../base/errors.ts";
-import type { ModelConfig } from "./config.ts";
 import type { ConfigFields } from "./config-fields.ts";
 import { MOST_LAYERS, readActivation, readDtype, readTokens } from "./config-shared.ts";
+import type { ModelConfig } from "./modelConfig.ts";
 
 export function parseGpt2(fields: ConfigFields): ModelConfig {
   // GPT2Config knows these under both names; the newer ones are set later and win.

@@ -1,7 +1,7 @@
 import { ConfigError } from "../base/errors.ts";
-import type { ModelConfig, ModelType } from "./config.ts";
 import type { ConfigFields } from "./config-fields.ts";
 import { MOST_LAYERS, readActivation, readDtype, readTokens } from "./config-shared.ts";
+import type { ModelConfig, ModelType } from "./modelConfig.ts";
 import { parseRotary } from "./rotary-config.ts";
 
 /** The defaults of Transformers 5.23's configuration classes, and what their models fix in code. */

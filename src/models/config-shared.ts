@@ -1,5 +1,5 @@
-import type { Activation } from "./config.ts";
 import type { ConfigFields } from "./config-fields.ts";
+import type { Activation } from "./modelConfig.ts";
 
 /** Bounds what a config can make us allocate per layer. */
 export const MOST_LAYERS = 1024;

@@ -1,6 +1,6 @@
 /** The modules of a model as Transformers names them, in the order of PyTorch's `named_modules`. */
 import type { ModuleDescriptor } from "../lora/modules.ts";
-import type { ModelConfig } from "./config.ts";
+import type { ModelConfig } from "./modelConfig.ts";
 
 /** Names of the modules of one layer, by what they do. Modules of one list share their input. */
 export interface LayerNames {

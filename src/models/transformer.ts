@@ -19,8 +19,8 @@ import { rmsNorm } from "../ops/rmsnorm.ts";
 import { rotary } from "../ops/rotary.ts";
 import { swiglu } from "../ops/swiglu.ts";
 import { stackRows, type Weight } from "../ops/weight.ts";
-import type { ModelConfig } from "./config.ts";
 import { checkpointTensor, type FrozenWeights, storedType } from "./frozen.ts";
+import type { ModelConfig } from "./modelConfig.ts";
 import { rotaryTables } from "./rotary.ts";
 import { describeModules, type LayerNames, modelNames } from "./skeleton.ts";
 

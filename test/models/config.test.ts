@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { ConfigError } from "../../src/base/errors.ts";
-import { type ModelConfig, parseModelConfig } from "../../src/models/config.ts";
+import { parseModelConfig } from "../../src/models/config.ts";
+import type { ModelConfig } from "../../src/models/modelConfig.ts";
 import { inverseFrequencies } from "../../src/models/rotary.ts";
 
 type Read = Record<string, unknown> & {
