@@ -16,6 +16,8 @@ export type Verdict = Outcome | { readonly kind: "hung" } | { readonly kind: "cr
 export class Judge {
   cases: readonly CaseName[] = [];
   device = "";
+  /** How long the last case worked, as `run` counts it. */
+  workedMs = 0;
   private child: ChildProcess | undefined;
 
   async start(): Promise<void> {
@@ -60,12 +62,15 @@ export class Judge {
       const started = performance.now();
       const workedBefore = processorMs(child);
       const look = setInterval(() => {
-        const waited = performance.now() - started;
-        const worked = workedBefore === undefined ? waited : (processorMs(child) ?? waited) - workedBefore;
-        if (worked > limitMs || waited > MOST_MS) settle({ kind: "hung" });
+        if (workedMs() > limitMs || performance.now() - started > MOST_MS) settle({ kind: "hung" });
       }, LOOK_MS);
+      const workedMs = () => {
+        const waited = performance.now() - started;
+        return workedBefore === undefined ? waited : (processorMs(child) ?? waited) - workedBefore;
+      };
       const settle = (report: Report | { kind: "hung" } | { kind: "crashed" }) => {
         clearInterval(look);
+        this.workedMs = workedMs();
         child.off("message", settle);
         child.off("exit", crashed);
         resolve(report);

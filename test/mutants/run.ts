@@ -1,6 +1,6 @@
 /**
  * npm run test:mutants: breaks the shaders, one small break at a time, and asks whether any kernel case notices.
- * `--only linear,lora` takes these files, `--seed 2` other mutants, `--all` every mutant, `--verbose` tells each fate.
+ * `--only linear,lora` takes these files, `--seed 2` other mutants, `--each 4` so many of each pass, `--all` every mutant, `--verbose` tells each fate.
  */
 import { parseArgs } from "node:util";
 import { shaderText } from "../../src/gpu/shaders.ts";
@@ -9,16 +9,17 @@ import { choose } from "./choose.ts";
 import { Judge } from "./judge.ts";
 import { type Mutant, mutantsOf } from "./mutate.ts";
 import { type Fate, type Judged, report } from "./report.ts";
-import { type Witness, Witnesses } from "./witnesses.ts";
+import { shadersFor, type Witness, Witnesses } from "./witnesses.ts";
 
-// A case that works so much longer than it did, on all cores, will never end.
-const PATIENCE_MS = 30_000;
-const PATIENCE_FACTOR = 20;
+// A case that works so much longer than it did will never end.
+const PATIENCE_MS = 20_000;
+const PATIENCE_FACTOR = 5;
 
 const { values: options } = parseArgs({
   options: {
     only: { type: "string" },
     seed: { type: "string", default: "1" },
+    each: { type: "string", default: "8" },
     all: { type: "boolean", default: false },
     verbose: { type: "boolean", default: false },
   },
@@ -34,17 +35,21 @@ function filesWanted(): string[] {
 
 /** Every case as the shaders are: what it makes, how long it takes, and that it passes at all. */
 async function baseline(judge: Judge, files: readonly string[]): Promise<Witness[]> {
-  // Parts are judged by cases of several shaders.
-  const everything = files.some((file) => file.includes("/"));
+  const shaders = shadersFor(files);
   const witnesses: Witness[] = [];
   for (const test of judge.cases) {
-    if (!everything && !files.includes(test.shader)) continue;
+    if (!shaders.has(test.shader)) continue;
     const verdict = await judge.run(test, 10 * 60_000);
     if (verdict.kind !== "passed") {
       const why = "message" in verdict ? verdict.message : verdict.kind;
       throw new Error(`${test.shader}, "${test.name}" fails before anything is broken: ${why}`);
     }
-    witnesses.push({ ...test, pipelines: verdict.pipelines, elapsedMs: verdict.elapsedMs });
+    witnesses.push({
+      ...test,
+      pipelines: verdict.pipelines,
+      elapsedMs: verdict.elapsedMs,
+      workedMs: judge.workedMs,
+    });
   }
   return witnesses;
 }
@@ -53,9 +58,9 @@ async function fateOf(judge: Judge, witnesses: Witnesses, mutant: Mutant): Promi
   const concerned = witnesses.of(mutant);
   const { file, text } = mutant;
   for (const trial of concerned) {
-    const { shader, index, name, elapsedMs } = trial.witness;
+    const { shader, index, name, workedMs } = trial.witness;
     const replacement = { file, text, original: shaderText.get(file)!, entry: trial.entry };
-    const limit = PATIENCE_MS + PATIENCE_FACTOR * elapsedMs;
+    const limit = PATIENCE_MS + PATIENCE_FACTOR * workedMs;
     const verdict = await judge.run({ shader, index, replacement }, limit);
     const noticed = verdict.kind !== "passed";
     witnesses.record(mutant, trial, noticed, "elapsedMs" in verdict ? verdict.elapsedMs : 0);
@@ -82,9 +87,10 @@ async function main(): Promise<void> {
   const minutes = () => ((performance.now() - start) / 60_000).toFixed(1);
   const files = filesWanted();
   const possible = files.flatMap((file) => mutantsOf(file, shaderText.get(file)!));
+  const each = Number(options.each);
   const counts = options.all
     ? { entry: Number.POSITIVE_INFINITY, part: Number.POSITIVE_INFINITY }
-    : { entry: 8, part: 3 };
+    : { entry: each, part: Math.ceil((3 * each) / 8) };
   const chosen = files.flatMap((file) => {
     const ofFile = possible.filter((mutant) => mutant.file === file);
     return choose(ofFile, shaderText.get(file)!, counts, Number(options.seed));

@@ -7,6 +7,8 @@ export interface Witness extends CaseName {
   /** Keys of the pipelines that it makes: "linear.forward_plain:f16:SIDE=8". */
   readonly pipelines: readonly string[];
   readonly elapsedMs: number;
+  /** As the judge counts it, kernels compiled. */
+  readonly workedMs: number;
 }
 
 /** A case with one pass broken, of those that reach the mutant: the others keep their compiled kernels. */
@@ -16,8 +18,17 @@ export interface Trial {
   readonly entry?: string;
 }
 
-// What every kernel is joined with is judged by the quick cases of all.
-const COMMON_MS = 2500;
+/** The shaders whose cases judge the parts that kernels are joined with: quick ones, and all that a part offers. */
+const judges: Readonly<Record<string, readonly string[]>> = {
+  // Launches of two dimensions, and many extents.
+  common: ["add", "copy", "crossentropy", "embedding"],
+  weights: ["embedding", "linear"],
+};
+
+/** The shaders whose cases a run over these files needs. */
+export function shadersFor(files: readonly string[]): Set<string> {
+  return new Set(files.flatMap((file) => (file.includes("/") ? judges[file.split("/")[0]!]! : [file])));
+}
 
 export class Witnesses {
   private readonly all: readonly Witness[];
@@ -51,11 +62,8 @@ export class Witnesses {
     const entries = this.entries(mutant);
     const [folder, part] = mutant.file.split("/");
     if (!entries) {
-      const concerned =
-        folder === "weights"
-          ? witness.pipelines.some((key) => key.split(":")[1] === part)
-          : witness.elapsedMs <= COMMON_MS;
-      return concerned ? [{ witness }] : [];
+      const joined = folder === "common" || witness.pipelines.some((key) => key.split(":")[1] === part);
+      return joined && judges[folder!]!.includes(witness.shader) ? [{ witness }] : [];
     }
     if (witness.shader !== mutant.file) return [];
     const run = new Set(witness.pipelines.map((key) => key.split(":")[0]!));
