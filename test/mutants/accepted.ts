@@ -72,13 +72,6 @@ export const accepted: readonly Accepted[] = [
     file: "optimizer",
     fn: "norm_partial",
     before: "if (lane == 0u && start < params.quads) {",
-    after: "if (!(lane == 0u && start < params.quads)) {",
-    reason: "Every lane holds the same sum: all the others store what the first would.",
-  },
-  {
-    file: "optimizer",
-    fn: "norm_partial",
-    before: "if (lane == 0u && start < params.quads) {",
     after: "if (lane != 0u && start < params.quads) {",
     reason: "Every lane holds the same sum: all the others store what the first would.",
   },
