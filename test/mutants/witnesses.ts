@@ -11,12 +11,15 @@ export interface Witness extends CaseName {
   readonly workedMs: number;
 }
 
-/** A case with one pass broken, of those that reach the mutant: the others keep their compiled kernels. */
+/** A case with a pass broken of those that reach the mutant: the others keep their compiled kernels. */
 export interface Trial {
   readonly witness: Witness;
-  /** Absent where the mutant is a part of several shaders: all their passes are broken. */
+  /** Absent: all of its passes that reach the mutant are broken. */
   readonly entry?: string;
 }
+
+// So many cases are tried with one pass broken at a time, before all passes are broken at once.
+const SINGLE = 12;
 
 /** The shaders whose cases judge the parts that kernels are joined with: quick ones, and all that a part offers. */
 const judges: Readonly<Record<string, readonly string[]>> = {
@@ -55,7 +58,10 @@ export class Witnesses {
   of(mutant: Mutant): Trial[] {
     const trials = this.all.flatMap((witness) => this.trials(mutant, witness));
     const promise = new Map(trials.map((trial) => [trial, this.promise(mutant, trial)]));
-    return trials.sort((a, b) => promise.get(b)! - promise.get(a)!);
+    trials.sort((a, b) => promise.get(b)! - promise.get(a)!);
+    // What the likeliest have not noticed will live: each case once, with all of its passes broken, shall say so.
+    const rest = new Set(trials.slice(SINGLE).map(({ witness }) => witness));
+    return [...trials.slice(0, SINGLE), ...[...rest].map((witness) => ({ witness }))];
   }
 
   private trials(mutant: Mutant, witness: Witness): Trial[] {
