@@ -134,17 +134,28 @@ async function printProfile({ page }: BenchBrowser, { rounds, tile }: BenchOptio
     return;
   }
   const total = shares.reduce((sum, { ms }) => sum + ms, 0);
+  const share = (ms: number): string => `${((100 * ms) / total).toFixed(1)} %`;
+  const files = new Map<string, { launches: number; ms: number }>();
+  for (const { kernel, launches, ms } of shares) {
+    const file = kernel.slice(0, kernel.indexOf("."));
+    const sum = files.get(file) ?? { launches: 0, ms: 0 };
+    files.set(file, { launches: sum.launches + launches, ms: sum.ms + ms });
+  }
+  const byFile = [...files]
+    .sort(([, a], [, b]) => b.ms - a.ms)
+    .map(([file, { launches, ms }]) => [file, String(launches), figure(ms), share(ms)]);
+  console.log(`\n${table(["shader", "launches", "ms a step", "share"], byFile)}`);
   const rows = shares.map(({ kernel, launches, ms, flops }) => [
     kernel,
     String(launches),
     figure(ms),
-    `${((100 * ms) / total).toFixed(1)} %`,
+    share(ms),
     flops === 0 ? "" : figure(flops / ms / 1e6),
   ]);
   console.log(`\n${table(["kernel", "launches", "ms a step", "share", "GFLOP/s"], rows)}`);
   const products = shares.filter(({ flops }) => flops > 0);
-  const flops = products.reduce((sum, share) => sum + share.flops, 0);
-  const ms = products.reduce((sum, share) => sum + share.ms, 0);
+  const flops = products.reduce((sum, product) => sum + product.flops, 0);
+  const ms = products.reduce((sum, product) => sum + product.ms, 0);
   console.log(
     `\nAll kernels: ${figure(total)} ms. Matrix products: ${figure(flops / 1e9)} GFLOP in ${figure(ms)} ms, ` +
       `${figure(flops / ms / 1e6)} GFLOP/s.`,
