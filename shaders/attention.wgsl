@@ -11,12 +11,11 @@
 // pass needs more than eight. key_range [queries], query_range [keys]: (first, end); query_range bounds the loops of
 // backward_key, key_range alone decides which pairs count.
 //
-// An invocation owns a tile of rows of one head and meets the other side a tile at a time, with the scores of all
-// pairs in registers. Tiles come in two forms:
-//   WIDE      8 rows, whose sums stay in their place in memory. For software devices: few loads, and little code, which
-//             takes them long to compile.
-//   not WIDE  4 rows, and a slice of at most 8 fours of features, whose sums are named registers; a wider head is cut
-//             into slices, each of which computes the scores anew. For GPUs.
+// An invocation owns a tile of four rows of one head and meets the other side a tile at a time, with the scores of all
+// pairs in registers. Its sums lie in one of two places:
+//   SUMS_IN_MEMORY  where they end up, for software devices: little code, which takes them long to compile
+//   otherwise       in named registers, a slice of at most 8 fours of features; a wider head is cut into slices, each
+//                   of which computes the scores anew. For GPUs.
 // Absent: workgroup memory. Neighbouring lanes of a GPU have neighbouring tiles and read the same keys from the cache.
 struct Params {
   queries_extent: u32,
@@ -47,51 +46,29 @@ struct Params {
 @group(0) @binding(13) var<storage, read_write> dq: array<f32>;
 @group(0) @binding(14) var<storage, read_write> dkv: array<f32>;
 
-override WIDE: bool = false;
-override TILE: u32 = select(4u, 8u, WIDE);
+override SUMS_IN_MEMORY: bool = false;
 // Four-feature columns of an invocation's slice where its sums are in registers, at most 8.
 override QUADS: u32 = 8;
 // Every row and head starts at a multiple of four: whole vectors can be read.
 override ALIGNED: bool = true;
 override LANES: u32 = 64;
 
+const TILE = 4u;
 const STEPS = vec4u(0u, 1u, 2u, 3u);
 const NONE = 0xffffffffu;
 // A hidden pair's score lies so far below where the running maximum starts that its exp is 0, never that of −∞ − −∞.
 const HIDDEN = -2e38;
 const START = -1e38;
 
-// The b halves below are those of WIDE tiles.
+// A tile's four rows, or its pairs with another tile's, as vectors and matrices:
+//   mat4x4f of rows   four features of each; column i is row i
+//   mat4x4f of pairs  a number for each; columns are keys, components are queries
+//   vec4f, vec4u      a number for each row
 
-// Four features of a tile's rows; column i is row i of its half.
-struct Rows {
-  a: mat4x4f,
-  b: mat4x4f,
-}
-// A number for each (query, key) of two tiles: halves of queries, then of keys. Columns are keys, components queries.
-struct Pairs {
-  aa: mat4x4f,
-  ab: mat4x4f,
-  ba: mat4x4f,
-  bb: mat4x4f,
-}
-// A number for each row of a tile.
-struct Each {
-  a: vec4f,
-  b: vec4f,
-}
-struct Index {
-  a: vec4u,
-  b: vec4u,
-}
 // What each row of a tile sees of the other side, [first, end).
 struct Ranges {
   first: vec4u,
   end: vec4u,
-}
-struct Span {
-  a: Ranges,
-  b: Ranges,
 }
 // Which rows, head and features are this invocation's.
 struct Place {
@@ -105,8 +82,8 @@ struct Place {
 fn place_of(i: u32, rows: u32, heads: u32) -> Place {
   let tiles = (rows + TILE - 1u) / TILE;
   let parts = heads * params.slices;
-  let tile = select(i % tiles, i / parts, WIDE);
-  let part = select(i / tiles, i % parts, WIDE);
+  let tile = select(i % tiles, i / parts, SUMS_IN_MEMORY);
+  let part = select(i / tiles, i % parts, SUMS_IN_MEMORY);
   return Place(select(rows, tile * TILE, part < parts), part / params.slices, part % params.slices * QUADS);
 }
 
@@ -114,18 +91,18 @@ fn key_value_head(head: u32) -> u32 {
   return head / (params.heads / params.key_value_heads);
 }
 
-fn rows_from(row: u32) -> Index {
-  return Index(row + STEPS, row + 4u + STEPS);
+fn rows_from(row: u32) -> vec4u {
+  return row + STEPS;
 }
 
 // Rows from `end` on become the last before it. In the tile that an invocation owns they are its exact doubles, and
 // write what it writes; in the tile that it meets they are hidden. What lies beyond is never read.
-fn within(rows: Index, end: u32) -> Index {
-  return Index(min(rows.a, vec4u(end - 1u)), min(rows.b, vec4u(end - 1u)));
+fn within(rows: vec4u, end: u32) -> vec4u {
+  return min(rows, vec4u(end - 1u));
 }
 
-fn starts(rows: Index, width: u32, column: u32) -> Index {
-  return Index(rows.a * width + column, rows.b * width + column);
+fn starts(rows: vec4u, width: u32, column: u32) -> vec4u {
+  return rows * width + column;
 }
 
 // Which of four features belong to the head.
@@ -142,13 +119,8 @@ fn q_quad(start: u32, quad: u32) -> vec4f {
   return select(vec4f(), vec4f(q[at.x][c.x], q[at.y][c.y], q[at.z][c.z], q[at.w][c.w]), inside(quad));
 }
 
-fn q_rows(at: Index, quad: u32) -> Rows {
-  var rows: Rows;
-  rows.a = mat4x4f(q_quad(at.a.x, quad), q_quad(at.a.y, quad), q_quad(at.a.z, quad), q_quad(at.a.w, quad));
-  if (WIDE) {
-    rows.b = mat4x4f(q_quad(at.b.x, quad), q_quad(at.b.y, quad), q_quad(at.b.z, quad), q_quad(at.b.w, quad));
-  }
-  return rows;
+fn q_rows(at: vec4u, quad: u32) -> mat4x4f {
+  return mat4x4f(q_quad(at.x, quad), q_quad(at.y, quad), q_quad(at.z, quad), q_quad(at.w, quad));
 }
 
 fn kv_quad(start: u32, quad: u32) -> vec4f {
@@ -160,13 +132,8 @@ fn kv_quad(start: u32, quad: u32) -> vec4f {
   return select(vec4f(), vec4f(kv[at.x][c.x], kv[at.y][c.y], kv[at.z][c.z], kv[at.w][c.w]), inside(quad));
 }
 
-fn kv_rows(at: Index, quad: u32) -> Rows {
-  var rows: Rows;
-  rows.a = mat4x4f(kv_quad(at.a.x, quad), kv_quad(at.a.y, quad), kv_quad(at.a.z, quad), kv_quad(at.a.w, quad));
-  if (WIDE) {
-    rows.b = mat4x4f(kv_quad(at.b.x, quad), kv_quad(at.b.y, quad), kv_quad(at.b.z, quad), kv_quad(at.b.w, quad));
-  }
-  return rows;
+fn kv_rows(at: vec4u, quad: u32) -> mat4x4f {
+  return mat4x4f(kv_quad(at.x, quad), kv_quad(at.y, quad), kv_quad(at.z, quad), kv_quad(at.w, quad));
 }
 
 fn dy_quad(start: u32, quad: u32) -> vec4f {
@@ -178,13 +145,8 @@ fn dy_quad(start: u32, quad: u32) -> vec4f {
   return select(vec4f(), vec4f(dy[at.x][c.x], dy[at.y][c.y], dy[at.z][c.z], dy[at.w][c.w]), inside(quad));
 }
 
-fn dy_rows(at: Index, quad: u32) -> Rows {
-  var rows: Rows;
-  rows.a = mat4x4f(dy_quad(at.a.x, quad), dy_quad(at.a.y, quad), dy_quad(at.a.z, quad), dy_quad(at.a.w, quad));
-  if (WIDE) {
-    rows.b = mat4x4f(dy_quad(at.b.x, quad), dy_quad(at.b.y, quad), dy_quad(at.b.z, quad), dy_quad(at.b.w, quad));
-  }
-  return rows;
+fn dy_rows(at: vec4u, quad: u32) -> mat4x4f {
+  return mat4x4f(dy_quad(at.x, quad), dy_quad(at.y, quad), dy_quad(at.z, quad), dy_quad(at.w, quad));
 }
 
 // Sums as they lie in memory, and their way there. One by one: where a head's width is no multiple of four two heads
@@ -194,9 +156,8 @@ fn y_sum(start: u32, quad: u32) -> vec4f {
   return vec4f(y[at], y[at + 1u], y[at + 2u], y[at + 3u]);
 }
 
-fn y_sums(at: Index, quad: u32) -> Rows {
-  return Rows(mat4x4f(y_sum(at.a.x, quad), y_sum(at.a.y, quad), y_sum(at.a.z, quad), y_sum(at.a.w, quad)),
-              mat4x4f(y_sum(at.b.x, quad), y_sum(at.b.y, quad), y_sum(at.b.z, quad), y_sum(at.b.w, quad)));
+fn y_sums(at: vec4u, quad: u32) -> mat4x4f {
+  return mat4x4f(y_sum(at.x, quad), y_sum(at.y, quad), y_sum(at.z, quad), y_sum(at.w, quad));
 }
 
 fn put_y(start: u32, quad: u32, sum: vec4f) {
@@ -212,16 +173,12 @@ fn put_y(start: u32, quad: u32, sum: vec4f) {
   }
 }
 
-fn put_y_rows(at: Index, quad: u32, sums: Rows) {
+fn put_y_rows(at: vec4u, quad: u32, sums: mat4x4f) {
   if (4u * quad >= params.head_dim) {
     return;
   }
-  put_y(at.a.x, quad, sums.a[0]); put_y(at.a.y, quad, sums.a[1]);
-  put_y(at.a.z, quad, sums.a[2]); put_y(at.a.w, quad, sums.a[3]);
-  if (WIDE) {
-    put_y(at.b.x, quad, sums.b[0]); put_y(at.b.y, quad, sums.b[1]);
-    put_y(at.b.z, quad, sums.b[2]); put_y(at.b.w, quad, sums.b[3]);
-  }
+  put_y(at.x, quad, sums[0]); put_y(at.y, quad, sums[1]);
+  put_y(at.z, quad, sums[2]); put_y(at.w, quad, sums[3]);
 }
 
 fn dq_sum(start: u32, quad: u32) -> vec4f {
@@ -229,9 +186,8 @@ fn dq_sum(start: u32, quad: u32) -> vec4f {
   return vec4f(dq[at], dq[at + 1u], dq[at + 2u], dq[at + 3u]);
 }
 
-fn dq_sums(at: Index, quad: u32) -> Rows {
-  return Rows(mat4x4f(dq_sum(at.a.x, quad), dq_sum(at.a.y, quad), dq_sum(at.a.z, quad), dq_sum(at.a.w, quad)),
-              mat4x4f(dq_sum(at.b.x, quad), dq_sum(at.b.y, quad), dq_sum(at.b.z, quad), dq_sum(at.b.w, quad)));
+fn dq_sums(at: vec4u, quad: u32) -> mat4x4f {
+  return mat4x4f(dq_sum(at.x, quad), dq_sum(at.y, quad), dq_sum(at.z, quad), dq_sum(at.w, quad));
 }
 
 fn put_dq(start: u32, quad: u32, sum: vec4f) {
@@ -247,16 +203,12 @@ fn put_dq(start: u32, quad: u32, sum: vec4f) {
   }
 }
 
-fn put_dq_rows(at: Index, quad: u32, sums: Rows) {
+fn put_dq_rows(at: vec4u, quad: u32, sums: mat4x4f) {
   if (4u * quad >= params.head_dim) {
     return;
   }
-  put_dq(at.a.x, quad, sums.a[0]); put_dq(at.a.y, quad, sums.a[1]);
-  put_dq(at.a.z, quad, sums.a[2]); put_dq(at.a.w, quad, sums.a[3]);
-  if (WIDE) {
-    put_dq(at.b.x, quad, sums.b[0]); put_dq(at.b.y, quad, sums.b[1]);
-    put_dq(at.b.z, quad, sums.b[2]); put_dq(at.b.w, quad, sums.b[3]);
-  }
+  put_dq(at.x, quad, sums[0]); put_dq(at.y, quad, sums[1]);
+  put_dq(at.z, quad, sums[2]); put_dq(at.w, quad, sums[3]);
 }
 
 fn dkv_sum(start: u32, quad: u32) -> vec4f {
@@ -264,9 +216,8 @@ fn dkv_sum(start: u32, quad: u32) -> vec4f {
   return vec4f(dkv[at], dkv[at + 1u], dkv[at + 2u], dkv[at + 3u]);
 }
 
-fn dkv_sums(at: Index, quad: u32) -> Rows {
-  return Rows(mat4x4f(dkv_sum(at.a.x, quad), dkv_sum(at.a.y, quad), dkv_sum(at.a.z, quad), dkv_sum(at.a.w, quad)),
-              mat4x4f(dkv_sum(at.b.x, quad), dkv_sum(at.b.y, quad), dkv_sum(at.b.z, quad), dkv_sum(at.b.w, quad)));
+fn dkv_sums(at: vec4u, quad: u32) -> mat4x4f {
+  return mat4x4f(dkv_sum(at.x, quad), dkv_sum(at.y, quad), dkv_sum(at.z, quad), dkv_sum(at.w, quad));
 }
 
 fn put_dkv(start: u32, quad: u32, sum: vec4f) {
@@ -282,61 +233,31 @@ fn put_dkv(start: u32, quad: u32, sum: vec4f) {
   }
 }
 
-fn put_dkv_rows(at: Index, quad: u32, sums: Rows) {
+fn put_dkv_rows(at: vec4u, quad: u32, sums: mat4x4f) {
   if (4u * quad >= params.head_dim) {
     return;
   }
-  put_dkv(at.a.x, quad, sums.a[0]); put_dkv(at.a.y, quad, sums.a[1]);
-  put_dkv(at.a.z, quad, sums.a[2]); put_dkv(at.a.w, quad, sums.a[3]);
-  if (WIDE) {
-    put_dkv(at.b.x, quad, sums.b[0]); put_dkv(at.b.y, quad, sums.b[1]);
-    put_dkv(at.b.z, quad, sums.b[2]); put_dkv(at.b.w, quad, sums.b[3]);
-  }
+  put_dkv(at.x, quad, sums[0]); put_dkv(at.y, quad, sums[1]);
+  put_dkv(at.z, quad, sums[2]); put_dkv(at.w, quad, sums[3]);
 }
 
 // sum + the products of each query with each key, over the four features at hand.
-fn dots(sum: Pairs, queries: Rows, keys: Rows) -> Pairs {
-  var pairs = sum;
-  pairs.aa += transpose(queries.a) * keys.a;
-  if (WIDE) {
-    pairs.ab += transpose(queries.a) * keys.b;
-    pairs.ba += transpose(queries.b) * keys.a;
-    pairs.bb += transpose(queries.b) * keys.b;
-  }
-  return pairs;
+fn dots(sum: mat4x4f, queries: mat4x4f, keys: mat4x4f) -> mat4x4f {
+  return sum + transpose(queries) * keys;
 }
 
 // sum_i + Σ_j weight_ij key_j, for each query i.
-fn over_keys(sum: Rows, weight: Pairs, keys: Rows) -> Rows {
-  var rows = sum;
-  rows.a += keys.a * transpose(weight.aa);
-  if (WIDE) {
-    rows.a += keys.b * transpose(weight.ab);
-    rows.b += keys.a * transpose(weight.ba);
-    rows.b += keys.b * transpose(weight.bb);
-  }
-  return rows;
+fn over_keys(sum: mat4x4f, weight: mat4x4f, keys: mat4x4f) -> mat4x4f {
+  return sum + keys * transpose(weight);
 }
 
 // sum_j + Σ_i weight_ij query_i, for each key j.
-fn over_queries(sum: Rows, weight: Pairs, queries: Rows) -> Rows {
-  var rows = sum;
-  rows.a += queries.a * weight.aa;
-  if (WIDE) {
-    rows.a += queries.b * weight.ba;
-    rows.b += queries.a * weight.ab;
-    rows.b += queries.b * weight.bb;
-  }
-  return rows;
+fn over_queries(sum: mat4x4f, weight: mat4x4f, queries: mat4x4f) -> mat4x4f {
+  return sum + queries * weight;
 }
 
-fn scaled(rows: Rows, by: Each) -> Rows {
-  var product = rows;
-  product.a = mat4x4f(rows.a[0] * by.a.x, rows.a[1] * by.a.y, rows.a[2] * by.a.z, rows.a[3] * by.a.w);
-  if (WIDE) {
-    product.b = mat4x4f(rows.b[0] * by.b.x, rows.b[1] * by.b.y, rows.b[2] * by.b.z, rows.b[3] * by.b.w);
-  }
-  return product;
+fn scaled(rows: mat4x4f, by: vec4f) -> mat4x4f {
+  return mat4x4f(rows[0] * by.x, rows[1] * by.y, rows[2] * by.z, rows[3] * by.w);
 }
 
 fn ranges(k: vec2u, l: vec2u, m: vec2u, n: vec2u) -> Ranges {
@@ -348,30 +269,16 @@ fn key_bounds(row: u32, end: u32) -> vec2u {
   return select(vec2u(), key_range[row], row < end);
 }
 
-fn key_span(rows: Index, end: u32) -> Span {
-  let a = rows.a;
-  var span: Span;
-  span.a = ranges(key_bounds(a.x, end), key_bounds(a.y, end), key_bounds(a.z, end), key_bounds(a.w, end));
-  if (WIDE) {
-    let b = rows.b;
-    span.b = ranges(key_bounds(b.x, end), key_bounds(b.y, end), key_bounds(b.z, end), key_bounds(b.w, end));
-  }
-  return span;
+fn key_span(rows: vec4u, end: u32) -> Ranges {
+  return ranges(key_bounds(rows.x, end), key_bounds(rows.y, end), key_bounds(rows.z, end), key_bounds(rows.w, end));
 }
 
 fn query_bounds(row: u32, end: u32) -> vec2u {
   return select(vec2u(), query_range[row], row < end);
 }
 
-fn query_span(rows: Index, end: u32) -> Span {
-  let a = rows.a;
-  var span: Span;
-  span.a = ranges(query_bounds(a.x, end), query_bounds(a.y, end), query_bounds(a.z, end), query_bounds(a.w, end));
-  if (WIDE) {
-    let b = rows.b;
-    span.b = ranges(query_bounds(b.x, end), query_bounds(b.y, end), query_bounds(b.z, end), query_bounds(b.w, end));
-  }
-  return span;
+fn query_span(rows: vec4u, end: u32) -> Ranges {
+  return ranges(query_bounds(rows.x, end), query_bounds(rows.y, end), query_bounds(rows.z, end), query_bounds(rows.w, end));
 }
 
 fn smallest(v: vec4u) -> u32 {
@@ -379,17 +286,13 @@ fn smallest(v: vec4u) -> u32 {
 }
 
 // The first index from `at` on that some row of the tile sees, or NONE: what lies between two ranges is passed over.
-fn next_seen(span: Span, at: u32) -> u32 {
-  var next = smallest(select(vec4u(NONE), max(span.a.first, vec4u(at)), span.a.end > vec4u(at)));
-  if (WIDE) {
-    next = min(next, smallest(select(vec4u(NONE), max(span.b.first, vec4u(at)), span.b.end > vec4u(at))));
-  }
-  return next;
+fn next_seen(span: Ranges, at: u32) -> u32 {
+  return smallest(select(vec4u(NONE), max(span.first, vec4u(at)), span.end > vec4u(at)));
 }
 
 // Where the last range ends; at least 1, since a tile that sees nothing meets one tile all the same.
-fn last_seen(span: Span) -> u32 {
-  let end = max(span.a.end, span.b.end);
+fn last_seen(span: Ranges) -> u32 {
+  let end = span.end;
   return max(max(max(end.x, end.y), max(end.z, end.w)), 1u);
 }
 
@@ -438,51 +341,34 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
   let shared_head = key_value_head(here.head) * params.head_dim;
   let q_at = starts(own, params.q_width, params.q_start + here.head * params.head_dim);
   let y_at = starts(own, params.heads * params.head_dim, here.head * params.head_dim);
-  var highest = Each(vec4f(START), vec4f(START));
-  var sum = Each();
-  var o0 = Rows(); var o1 = Rows(); var o2 = Rows(); var o3 = Rows();
-  var o4 = Rows(); var o5 = Rows(); var o6 = Rows(); var o7 = Rows();
+  var highest = vec4f(START);
+  var sum = vec4f();
+  var o0 = mat4x4f(); var o1 = mat4x4f(); var o2 = mat4x4f(); var o3 = mat4x4f();
+  var o4 = mat4x4f(); var o5 = mat4x4f(); var o6 = mat4x4f(); var o7 = mat4x4f();
   var key = next_seen(span, 0u);
   var fresh = true;
   loop {
     let keys = rows_from(select(key, 0u, key == NONE));
     let k_at = starts(within(keys, end), params.kv_width, params.key_start + shared_head);
     let v_at = starts(within(keys, end), params.kv_width, params.value_start + shared_head);
-    var p = Pairs();
+    var p = mat4x4f();
     for (var quad = 0u; quad < quads; quad++) {
       p = dots(p, q_rows(q_at, quad), kv_rows(k_at, quad));
     }
-    var next = highest;
-    var shrink = Each();
-    p.aa = visible_scores(p.aa, keys.a, span.a);
-    next.a = max(next.a, largest(p.aa));
-    if (WIDE) {
-      p.ab = visible_scores(p.ab, keys.b, span.a);
-      p.ba = visible_scores(p.ba, keys.a, span.b);
-      p.bb = visible_scores(p.bb, keys.b, span.b);
-      next.a = max(next.a, largest(p.ab));
-      next.b = max(next.b, max(largest(p.ba), largest(p.bb)));
-    }
-    shrink.a = exp(highest.a - next.a);
-    p.aa = exp_less(p.aa, next.a);
-    sum.a = sum.a * shrink.a + total(p.aa);
-    if (WIDE) {
-      shrink.b = exp(highest.b - next.b);
-      p.ab = exp_less(p.ab, next.a);
-      p.ba = exp_less(p.ba, next.b);
-      p.bb = exp_less(p.bb, next.b);
-      sum.a += total(p.ab);
-      sum.b = sum.b * shrink.b + (total(p.ba) + total(p.bb));
-    }
+    p = visible_scores(p, keys, span);
+    let next = max(highest, largest(p));
+    let shrink = exp(highest - next);
+    p = exp_less(p, next);
+    sum = sum * shrink + total(p);
     highest = next;
-    key = next_seen(span, keys.a.x + TILE);
-    if (WIDE) {
-      var finish = Each(vec4f(1.0), vec4f(1.0));
+    key = next_seen(span, keys.x + TILE);
+    if (SUMS_IN_MEMORY) {
+      var finish = vec4f(1.0);
       if (key == NONE) {
-        finish = Each(inverse(sum.a), inverse(sum.b));
+        finish = inverse(sum);
       }
       for (var quad = 0u; quad < quads; quad++) {
-        var so_far = Rows();
+        var so_far = mat4x4f();
         if (!fresh) {
           so_far = scaled(y_sums(y_at, quad), shrink);
         }
@@ -503,8 +389,8 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
       break;
     }
   }
-  if (!WIDE) {
-    let finish = Each(inverse(sum.a), vec4f());
+  if (!SUMS_IN_MEMORY) {
+    let finish = inverse(sum);
     put_y_rows(y_at, here.quad + 0u, scaled(o0, finish));
     if (QUADS > 1u) { put_y_rows(y_at, here.quad + 1u, scaled(o1, finish)); }
     if (QUADS > 2u) { put_y_rows(y_at, here.quad + 2u, scaled(o2, finish)); }
@@ -516,10 +402,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
   }
   if (here.quad == 0u) {
     let lse_at = starts(own, params.heads, here.head);
-    put_lse(lse_at.a, highest.a, sum.a);
-    if (WIDE) {
-      put_lse(lse_at.b, highest.b, sum.b);
-    }
+    put_lse(lse_at, highest, sum);
   }
 }
 
@@ -553,50 +436,25 @@ fn backward_delta(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
 
 // lse and δ of a tile's queries.
 struct Stats {
-  lse: Each,
-  delta: Each,
+  lse: vec4f,
+  delta: vec4f,
 }
 
-fn stats_of(rows: Index, head: u32) -> Stats {
+fn stats_of(rows: vec4u, head: u32) -> Stats {
   let at = starts(rows, params.heads, head);
-  var found: Stats;
-  let k = stats[at.a.x]; let l = stats[at.a.y]; let m = stats[at.a.z]; let n = stats[at.a.w];
-  found.lse.a = vec4f(k.x, l.x, m.x, n.x);
-  found.delta.a = vec4f(k.y, l.y, m.y, n.y);
-  if (WIDE) {
-    let r = stats[at.b.x]; let s = stats[at.b.y]; let t = stats[at.b.z]; let u = stats[at.b.w];
-    found.lse.b = vec4f(r.x, s.x, t.x, u.x);
-    found.delta.b = vec4f(r.y, s.y, t.y, u.y);
-  }
-  return found;
+  let k = stats[at.x]; let l = stats[at.y]; let m = stats[at.z]; let n = stats[at.w];
+  return Stats(vec4f(k.x, l.x, m.x, n.x), vec4f(k.y, l.y, m.y, n.y));
 }
 
-fn probabilities(s: Pairs, keys: Index, span: Span, saved: Stats) -> Pairs {
-  var p: Pairs;
-  p.aa = exp_less(visible_scores(s.aa, keys.a, span.a), saved.lse.a);
-  if (WIDE) {
-    p.ab = exp_less(visible_scores(s.ab, keys.b, span.a), saved.lse.a);
-    p.ba = exp_less(visible_scores(s.ba, keys.a, span.b), saved.lse.b);
-    p.bb = exp_less(visible_scores(s.bb, keys.b, span.b), saved.lse.b);
-  }
-  return p;
-}
-
-fn weighted(p: mat4x4f, dp: mat4x4f, delta: vec4f) -> mat4x4f {
-  return mat4x4f(p[0] * (dp[0] - delta), p[1] * (dp[1] - delta), p[2] * (dp[2] - delta), p[3] * (dp[3] - delta))
-    * params.scale;
+fn probabilities(s: mat4x4f, keys: vec4u, span: Ranges, saved: Stats) -> mat4x4f {
+  return exp_less(visible_scores(s, keys, span), saved.lse);
 }
 
 // ds from p and dp_ij = dy_i · v_j.
-fn score_gradients(p: Pairs, dp: Pairs, saved: Stats) -> Pairs {
-  var ds: Pairs;
-  ds.aa = weighted(p.aa, dp.aa, saved.delta.a);
-  if (WIDE) {
-    ds.ab = weighted(p.ab, dp.ab, saved.delta.a);
-    ds.ba = weighted(p.ba, dp.ba, saved.delta.b);
-    ds.bb = weighted(p.bb, dp.bb, saved.delta.b);
-  }
-  return ds;
+fn score_gradients(p: mat4x4f, dp: mat4x4f, saved: Stats) -> mat4x4f {
+  let delta = saved.delta;
+  return mat4x4f(p[0] * (dp[0] - delta), p[1] * (dp[1] - delta), p[2] * (dp[2] - delta), p[3] * (dp[3] - delta))
+    * params.scale;
 }
 
 @compute @workgroup_size(LANES)
@@ -615,24 +473,24 @@ fn backward_query(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
   let q_at = starts(own, params.q_width, params.q_start + here.head * params.head_dim);
   let dy_at = starts(own, params.heads * params.head_dim, here.head * params.head_dim);
   let saved = stats_of(own, here.head);
-  var g0 = Rows(); var g1 = Rows(); var g2 = Rows(); var g3 = Rows();
-  var g4 = Rows(); var g5 = Rows(); var g6 = Rows(); var g7 = Rows();
+  var g0 = mat4x4f(); var g1 = mat4x4f(); var g2 = mat4x4f(); var g3 = mat4x4f();
+  var g4 = mat4x4f(); var g5 = mat4x4f(); var g6 = mat4x4f(); var g7 = mat4x4f();
   var key = next_seen(span, 0u);
   var fresh = true;
   loop {
     let keys = rows_from(select(key, 0u, key == NONE));
     let k_at = starts(within(keys, end), params.kv_width, params.key_start + shared_head);
     let v_at = starts(within(keys, end), params.kv_width, params.value_start + shared_head);
-    var s = Pairs();
-    var dp = Pairs();
+    var s = mat4x4f();
+    var dp = mat4x4f();
     for (var quad = 0u; quad < quads; quad++) {
       s = dots(s, q_rows(q_at, quad), kv_rows(k_at, quad));
       dp = dots(dp, dy_rows(dy_at, quad), kv_rows(v_at, quad));
     }
     let ds = score_gradients(probabilities(s, keys, span, saved), dp, saved);
-    if (WIDE) {
+    if (SUMS_IN_MEMORY) {
       for (var quad = 0u; quad < quads; quad++) {
-        var so_far = Rows();
+        var so_far = mat4x4f();
         if (!fresh) {
           so_far = dq_sums(q_at, quad);
         }
@@ -649,12 +507,12 @@ fn backward_query(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
       if (QUADS > 7u) { g7 = over_keys(g7, ds, kv_rows(k_at, here.quad + 7u)); }
     }
     fresh = false;
-    key = next_seen(span, keys.a.x + TILE);
+    key = next_seen(span, keys.x + TILE);
     if (key == NONE) {
       break;
     }
   }
-  if (!WIDE) {
+  if (!SUMS_IN_MEMORY) {
     put_dq_rows(q_at, here.quad + 0u, g0);
     if (QUADS > 1u) { put_dq_rows(q_at, here.quad + 1u, g1); }
     if (QUADS > 2u) { put_dq_rows(q_at, here.quad + 2u, g2); }
@@ -682,10 +540,10 @@ fn backward_key(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
   let k_at = starts(own, params.kv_width, params.key_start + here.head * params.head_dim);
   let v_at = starts(own, params.kv_width, params.value_start + here.head * params.head_dim);
   let sharing = params.heads / params.key_value_heads;
-  var g0 = Rows(); var g1 = Rows(); var g2 = Rows(); var g3 = Rows();
-  var g4 = Rows(); var g5 = Rows(); var g6 = Rows(); var g7 = Rows();
-  var h0 = Rows(); var h1 = Rows(); var h2 = Rows(); var h3 = Rows();
-  var h4 = Rows(); var h5 = Rows(); var h6 = Rows(); var h7 = Rows();
+  var g0 = mat4x4f(); var g1 = mat4x4f(); var g2 = mat4x4f(); var g3 = mat4x4f();
+  var g4 = mat4x4f(); var g5 = mat4x4f(); var g6 = mat4x4f(); var g7 = mat4x4f();
+  var h0 = mat4x4f(); var h1 = mat4x4f(); var h2 = mat4x4f(); var h3 = mat4x4f();
+  var h4 = mat4x4f(); var h5 = mat4x4f(); var h6 = mat4x4f(); var h7 = mat4x4f();
   var fresh = true;
   for (var head = here.head * sharing; head < (here.head + 1u) * sharing; head++) {
     var query = next_seen(seen_by, 0u);
@@ -696,18 +554,18 @@ fn backward_key(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
       let saved = stats_of(queries, head);
       let q_at = starts(queries, params.q_width, params.q_start + head * params.head_dim);
       let dy_at = starts(queries, params.heads * params.head_dim, head * params.head_dim);
-      var s = Pairs();
-      var dp = Pairs();
+      var s = mat4x4f();
+      var dp = mat4x4f();
       for (var quad = 0u; quad < quads; quad++) {
         s = dots(s, q_rows(q_at, quad), kv_rows(k_at, quad));
         dp = dots(dp, dy_rows(dy_at, quad), kv_rows(v_at, quad));
       }
       let p = probabilities(s, own, span, saved);
       let ds = score_gradients(p, dp, saved);
-      if (WIDE) {
+      if (SUMS_IN_MEMORY) {
         for (var quad = 0u; quad < quads; quad++) {
-          var dk = Rows();
-          var dv = Rows();
+          var dk = mat4x4f();
+          var dv = mat4x4f();
           if (!fresh) {
             dk = dkv_sums(k_at, quad);
             dv = dkv_sums(v_at, quad);
@@ -734,13 +592,13 @@ fn backward_key(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
         if (QUADS > 7u) { h7 = over_queries(h7, p, dy_rows(dy_at, here.quad + 7u)); }
       }
       fresh = false;
-      query = next_seen(seen_by, met.a.x + TILE);
+      query = next_seen(seen_by, met.x + TILE);
       if (query == NONE) {
         break;
       }
     }
   }
-  if (!WIDE) {
+  if (!SUMS_IN_MEMORY) {
     put_dkv_rows(k_at, here.quad + 0u, g0);
     if (QUADS > 1u) { put_dkv_rows(k_at, here.quad + 1u, g1); }
     if (QUADS > 2u) { put_dkv_rows(k_at, here.quad + 2u, g2); }

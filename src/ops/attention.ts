@@ -29,8 +29,8 @@ interface Attention extends AttentionOperands {
 type TiledPass = "forward" | "backward_query" | "backward_key";
 
 interface Tiling {
-  /** Tiles of 8 rows with sums in memory, or of 4 with sums in registers. */
-  readonly wide: boolean;
+  /** Whether an invocation's sums lie in memory, or in registers. */
+  readonly sumsInMemory: boolean;
   /** The most features that an invocation keeps sums of in registers, in fours: at most 8. */
   readonly quads: Readonly<Record<TiledPass, number>>;
   readonly lanes: number;
@@ -38,8 +38,8 @@ interface Tiling {
 
 /** What each form is for stands in shaders/attention.wgsl. Two sums a feature make backward_key's slice narrower. */
 export const attentionTilings: Readonly<Record<DeviceClass, Tiling>> = {
-  software: { wide: true, quads: { forward: 8, backward_query: 8, backward_key: 8 }, lanes: 8 },
-  gpu: { wide: false, quads: { forward: 8, backward_query: 8, backward_key: 4 }, lanes: 64 },
+  software: { sumsInMemory: true, quads: { forward: 8, backward_query: 8, backward_key: 8 }, lanes: 8 },
+  gpu: { sumsInMemory: false, quads: { forward: 8, backward_query: 8, backward_key: 4 }, lanes: 64 },
 };
 
 /** y_i = Σ_j softmax_j(scale · q_i · k_j) v_j over the keys j in keyRange[i] → [queries, heads · headDim]. */
@@ -112,6 +112,8 @@ function writtenColumns(operands: AttentionOperands, value: Value): Columns[] {
   ];
 }
 
+/** Rows of a tile, as shaders/attention.wgsl has them. */
+const TILE = 4;
 const LANES = 64;
 
 function params({ graph, q, kv, ...attributes }: Attention): Record<string, number> {
@@ -145,16 +147,15 @@ function tiled(
   bindings: Dispatch["bindings"],
 ): Dispatch {
   const { graph, q, kv, headDim } = attributes;
-  const { wide, quads, lanes } = attentionTilings[traits.deviceClass];
-  const slices = wide ? 1 : Math.ceil(headDim / (4 * quads[entry]));
-  const tile = wide ? 8 : 4;
+  const { sumsInMemory, quads, lanes } = attentionTilings[traits.deviceClass];
+  const slices = sumsInMemory ? 1 : Math.ceil(headDim / (4 * quads[entry]));
   const byKey = entry === "backward_key";
   const rows = graph.extentOf(rowsOf(byKey ? kv.value : q.value));
   const parts = slices * (byKey ? attributes.keyValueHeads : attributes.heads);
   const overrides = {
-    WIDE: wide ? 1 : 0,
+    SUMS_IN_MEMORY: sumsInMemory ? 1 : 0,
     // Slices of one width, so that little is computed beyond the head's features.
-    QUADS: wide ? 1 : Math.ceil(Math.ceil(headDim / 4) / slices),
+    QUADS: sumsInMemory ? 1 : Math.ceil(Math.ceil(headDim / 4) / slices),
     ALIGNED: isAligned(attributes) ? 1 : 0,
     LANES: lanes,
   };
@@ -162,7 +163,7 @@ function tiled(
     kernel: { file: "attention", entry, overrides },
     params: { ...params(attributes), slices },
     bindings,
-    workgroups: (size) => Math.ceil((Math.ceil(size(rows) / tile) * parts) / lanes),
+    workgroups: (size) => Math.ceil((Math.ceil(size(rows) / TILE) * parts) / lanes),
   };
 }
 

@@ -192,7 +192,7 @@ const few = Array.from({ length: 50 }, (_, i) => (i < 30 ? ([0, 3] as const) : (
 const holes = causal([14, 3]).map((range, i) =>
   i === 2 || i === 16 || (i > 6 && i < 12) ? ([i, i] as const) : range,
 );
-// Tiles are of 8 rows or 4, and slices of 32 features: lengths and widths on both sides of those.
+// Tiles are of 4 rows, and slices of 32 features: lengths and widths on both sides of those.
 const cases: readonly Case[] = [
   { name: "one token", ranges: causal([1]), ...one, headDim: 4, forms: both },
   { name: "a tile and one more", ranges: causal([9]), heads: 3, keyValueHeads: 3, headDim: 16, forms: both },
