@@ -219,6 +219,8 @@ export class Session {
       context: Math.min(model.config.maxPositions, longest + max_new_tokens),
       asBase,
     });
+    // Rotary tables of this length stay with the frozen weights: later answers find them there.
+    await this.adapted.load();
     const undo = this.adapted.gpu.checkpoint();
     try {
       await generator.prepare();
