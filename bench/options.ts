@@ -1,5 +1,6 @@
 /** What the command line may say. */
 import { parseArgs } from "node:util";
+import { ConfigError } from "../src/base/errors.ts";
 import { allTiles, type Tile } from "./products.ts";
 
 export const contenders = ["graft", "jax", "tfjs"] as const;
@@ -30,28 +31,41 @@ export const usage = `npm run bench -- [--only ${contenders.join(",")}] [--parts
 
 function oneOf<T extends string>(known: readonly T[], given: string, option: string): T {
   const found = known.find((name) => name === given);
-  if (found === undefined) throw new Error(`--${option} ${given} is none of ${known.join(", ")}.\n${usage}`);
+  if (found === undefined) throw refusal(`--${option} ${given} is none of ${known.join(", ")}.`);
   return found;
 }
 
 function count(given: string, option: string): number {
   const number = Number(given);
   if (Number.isInteger(number) && number > 0) return number;
-  throw new Error(`--${option} ${given} is no whole number above 0.\n${usage}`);
+  throw refusal(`--${option} ${given} is no whole number above 0.`);
 }
 
-export function readOptions(args: readonly string[]): BenchOptions {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      only: { type: "string", default: contenders.join(",") },
-      parts: { type: "string", default: parts.join(",") },
-      steps: { type: "string", default: "1" },
-      rounds: { type: "string", default: "5" },
-      tile: { type: "string" },
-      hardware: { type: "boolean", default: false },
-    },
-  });
+function refusal(found: string): ConfigError {
+  return new ConfigError("arguments", found, `Usage:\n${usage}`);
+}
+
+function parse(args: readonly string[]) {
+  const options = {
+    only: { type: "string", default: contenders.join(",") },
+    parts: { type: "string", default: parts.join(",") },
+    steps: { type: "string", default: "1" },
+    rounds: { type: "string", default: "5" },
+    tile: { type: "string" },
+    hardware: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  } as const;
+  try {
+    return parseArgs({ args: [...args], options }).values;
+  } catch (thrown) {
+    throw refusal(`${(thrown as Error).message}.`);
+  }
+}
+
+/** Undefined where only the usage was asked for. */
+export function readOptions(args: readonly string[]): BenchOptions | undefined {
+  const values = parse(args);
+  if (values.help) return undefined;
   return {
     only: values.only.split(",").map((name) => oneOf(contenders, name, "only")),
     parts: values.parts.split(",").map((name) => oneOf(parts, name, "parts")),

@@ -8,7 +8,7 @@ import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { type BenchBrowser, openBench } from "./browser.ts";
 import { median } from "./median.ts";
-import { type BenchOptions, type ContenderName, readOptions } from "./options.ts";
+import { type BenchOptions, type ContenderName, readOptions, usage } from "./options.ts";
 import type { Turn } from "./page.ts";
 import { benchLosses, benchSize } from "./problem.ts";
 import { allTiles } from "./products.ts";
@@ -168,6 +168,10 @@ function progress(text: string): void {
 
 async function main(): Promise<void> {
   const options = readOptions(process.argv.slice(2));
+  if (!options) {
+    console.log(usage);
+    return;
+  }
   const browser = await openBench(options.hardware);
   try {
     const { vendor, architecture, device, description } = await browser.page.evaluate(() => bench.describe());
