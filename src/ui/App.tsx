@@ -1,84 +1,115 @@
+import { Badge, IconButton, Tabs, Theme } from "@radix-ui/themes";
+import { type CSSProperties, type ReactNode, useState } from "react";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
-import { Chooser } from "./Chooser.tsx";
-import { downloadZip } from "./download.ts";
-import { singleFile, wholeFolder } from "./files.ts";
-import { Problem } from "./Problem.tsx";
-import { Run } from "./Run.tsx";
-import { Summary } from "./Summary.tsx";
+import type { RunNote } from "./note.ts";
+import { LostRuns, Problem } from "./Problem.tsx";
 import type { PageState } from "./store.ts";
+import { type Appearance, useAppearance } from "./theme.ts";
+import { VIEWS } from "./views.ts";
 
-export function App({ store }: { store: StoreApi<PageState> }) {
-  const state = useStore(store);
-  const { device, choices, problem, summary, phase, choose } = state;
-  const locked = phase === "preparing" || phase === "training" || phase === "paused";
-  const download = async () => {
-    const files = await state.takeAdapter();
-    if (files) downloadZip(files, `${choices.model?.label ?? "model"}-lora.zip`);
-  };
+interface AppProps {
+  readonly store: StoreApi<PageState>;
+  /** Of tabs that are gone. */
+  readonly lost: readonly RunNote[];
+}
+
+export function App({ store, lost }: AppProps) {
+  const [appearance, setAppearance] = useAppearance();
+  const device = useStore(store, (state) => state.device);
   return (
-    <>
-      <header>
-        <h1>Graft</h1>
-        <p>
-          LoRA fine-tuning on this machine's GPU. Nothing leaves this tab but the adapter that you download.
-        </p>
-        {device?.ok && <p className="quiet">Device: {device.value.description}</p>}
-        {!device && <p className="quiet">Looking for a GPU…</p>}
-      </header>
-      <main>
-        {device?.ok === false && <Problem title="Graft cannot train here" failure={device} />}
-        <section aria-labelledby="files">
-          <h2 id="files">Files</h2>
-          <div className="choosers">
-            <Chooser
-              title="Model folder"
-              hint="Drop or choose a Hugging Face checkpoint: config.json, tokenizer.json, .safetensors."
-              disabled={locked}
-              chosen={choices.model && folderWords(choices.model)}
-              reader={wholeFolder}
-              onChoose={(model) => choose({ model })}
-            />
-            <Chooser
-              title="Data"
-              hint='Drop or choose a .jsonl file: {"text": "…"} on each line.'
-              accept=".jsonl,.ndjson"
-              disabled={locked}
-              chosen={choices.data?.name}
-              reader={singleFile}
-              onChoose={(data) => choose({ data })}
-            />
-            <Chooser
-              title="Run file"
-              hint='Drop or choose a .json file: {"lora": {…}, "train": {…}}. Without one the defaults hold.'
-              optional
-              accept=".json"
-              disabled={locked}
-              chosen={choices.run?.name}
-              reader={singleFile}
-              onChoose={(run) => choose({ run })}
-              onClear={() => choose({ run: undefined })}
-            />
-            <Chooser
-              title="Adapter folder"
-              hint="Drop or choose a PEFT adapter to go on from."
-              optional
-              disabled={locked}
-              chosen={choices.adapter && folderWords(choices.adapter)}
-              reader={wholeFolder}
-              onChoose={(adapter) => choose({ adapter })}
-              onClear={() => choose({ adapter: undefined })}
-            />
+    <Theme appearance={appearance} accentColor="jade" grayColor="sage" radius="large" panelBackground="solid">
+      <div className="page">
+        <header className="head">
+          <Mark />
+          <div className="name">
+            <h1>Graft</h1>
+            <p>
+              Fine-tune a language model in this tab. Nothing leaves it but the adapter that you download.
+            </p>
           </div>
-        </section>
-        {problem && <Problem title="That did not work" failure={problem} />}
-        {summary && <Summary summary={summary} />}
-        <Run state={state} onDownload={() => void download()} />
-      </main>
-    </>
+          <DeviceWords store={store} />
+          <AppearanceSwitch appearance={appearance} onChoose={setAppearance} />
+        </header>
+        <LostRuns notes={lost} />
+        {device?.ok === false && <Problem title="Graft cannot train here" failure={device} />}
+        <Views store={store} />
+        <footer className="quiet">
+          The model and the data are read by a worker that has no network. The page talks to the server it
+          came from, and to no other.
+        </footer>
+      </div>
+    </Theme>
   );
 }
 
-function folderWords({ label, files }: { label: string; files: readonly File[] }): string {
-  return `${label} (${files.length} ${files.length === 1 ? "file" : "files"})`;
+function Views({ store }: { store: StoreApi<PageState> }) {
+  const [shown, setShown] = useState(VIEWS[0].id);
+  const content = ({ component: Component }: (typeof VIEWS)[number]): ReactNode => (
+    <Component store={store} />
+  );
+  if (VIEWS.length === 1) return <main>{content(VIEWS[0])}</main>;
+  return (
+    <Tabs.Root value={shown} onValueChange={setShown}>
+      <Tabs.List>
+        {VIEWS.map(({ id, title }) => (
+          <Tabs.Trigger key={id} value={id}>
+            {title}
+          </Tabs.Trigger>
+        ))}
+      </Tabs.List>
+      <main>
+        {VIEWS.map((view) => (
+          <Tabs.Content key={view.id} value={view.id}>
+            {content(view)}
+          </Tabs.Content>
+        ))}
+      </main>
+    </Tabs.Root>
+  );
+}
+
+function DeviceWords({ store }: { store: StoreApi<PageState> }) {
+  const device = useStore(store, (state) => state.device);
+  if (!device) return <span className="device quiet">Looking for a GPU…</span>;
+  if (!device.ok) return <Badge color="red">No GPU</Badge>;
+  const { description, software } = device.value;
+  return (
+    <span className="device">
+      <span className="quiet">Device: {description}</span>
+      {software && <Badge color="amber">CPU, slow</Badge>}
+    </span>
+  );
+}
+
+function AppearanceSwitch(props: { appearance: Appearance; onChoose: (appearance: Appearance) => void }) {
+  const other = props.appearance === "dark" ? "light" : "dark";
+  return (
+    <IconButton
+      type="button"
+      variant="ghost"
+      color="gray"
+      size="3"
+      aria-label={`Use ${other} colours`}
+      onClick={() => props.onChoose(other)}
+    >
+      <svg viewBox="0 0 16 16" width="18" height="18" aria-hidden="true">
+        <circle cx="8" cy="8" r="6.25" fill="none" stroke="currentColor" strokeWidth="1.5" />
+        <path d="M8 1.75a6.25 6.25 0 0 1 0 12.5z" fill="currentColor" />
+      </svg>
+    </IconButton>
+  );
+}
+
+/** Two thin matrices on a large one. */
+function Mark() {
+  const style = { flex: "none" } satisfies CSSProperties;
+  return (
+    <svg viewBox="0 0 32 32" width="40" height="40" aria-hidden="true" className="mark" style={style}>
+      <rect x="1" y="1" width="30" height="30" rx="7" className="mark-back" />
+      <rect x="8" y="8" width="4" height="16" rx="1.5" className="mark-front" />
+      <rect x="14" y="8" width="10" height="4" rx="1.5" className="mark-front" />
+      <rect x="14" y="14" width="10" height="10" rx="1.5" className="mark-base" />
+    </svg>
+  );
 }

@@ -1,3 +1,4 @@
+import { Button } from "@radix-ui/themes";
 import { type DragEvent, type InputHTMLAttributes, useId, useState } from "react";
 import type { PickReader } from "./files.ts";
 
@@ -6,7 +7,6 @@ interface ChooserProps<T> {
   readonly hint: string;
   /** What is chosen now. */
   readonly chosen: string | undefined;
-  readonly disabled: boolean;
   readonly optional?: boolean;
   readonly reader: PickReader<T>;
   readonly accept?: string;
@@ -15,9 +15,9 @@ interface ChooserProps<T> {
   readonly onClear?: () => void;
 }
 
-/** A field for files: one can drop them on it, or press it and choose. */
+/** A field for files: one can drop them on it, or press it and choose. A fieldset around it can disable it. */
 export function Chooser<T>(props: ChooserProps<T>) {
-  const { title, hint, chosen, disabled, optional, reader, accept, onChoose, onClear } = props;
+  const { title, hint, chosen, optional, reader, accept, onChoose, onClear } = props;
   const [isOver, setOver] = useState(false);
   const id = useId();
   // Not in React's types: browsers know the attribute by this name only.
@@ -27,10 +27,11 @@ export function Chooser<T>(props: ChooserProps<T>) {
   const take = (given: T | undefined) => {
     if (given !== undefined) onChoose(given);
   };
+  const isDisabled = ({ currentTarget }: DragEvent) => currentTarget.querySelector("input:disabled") !== null;
   const drop = (event: DragEvent) => {
     event.preventDefault();
     setOver(false);
-    if (!disabled) void reader.dropped(event.dataTransfer).then(take);
+    if (!isDisabled(event)) void reader.dropped(event.dataTransfer).then(take);
   };
   const leave = ({ currentTarget, relatedTarget }: DragEvent) => {
     // Passing from the field to the words in it is no leaving.
@@ -39,8 +40,8 @@ export function Chooser<T>(props: ChooserProps<T>) {
   return (
     <div className="chooser">
       <label
-        className={`drop${isOver ? " over" : ""}${disabled ? " disabled" : ""}`}
-        onDragEnter={() => setOver(!disabled)}
+        className={`drop${isOver ? " over" : ""}`}
+        onDragEnter={(event) => setOver(!isDisabled(event))}
         onDragLeave={leave}
         onDrop={drop}
       >
@@ -52,7 +53,6 @@ export function Chooser<T>(props: ChooserProps<T>) {
           type="file"
           className="unseen"
           aria-describedby={id}
-          disabled={disabled}
           accept={accept}
           {...directory}
           onChange={({ target }) => {
@@ -65,10 +65,18 @@ export function Chooser<T>(props: ChooserProps<T>) {
           {chosen ?? hint}
         </span>
       </label>
-      {chosen && onClear && !disabled && (
-        <button type="button" className="clear" aria-label={`Remove: ${title}`} onClick={onClear}>
+      {chosen && onClear && (
+        <Button
+          type="button"
+          size="1"
+          variant="soft"
+          color="gray"
+          className="clear"
+          aria-label={`Remove: ${title}`}
+          onClick={onClear}
+        >
           Remove
-        </button>
+        </Button>
       )}
     </div>
   );

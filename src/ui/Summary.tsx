@@ -1,5 +1,9 @@
-import type { MemoryEstimate, RunSummary } from "../worker/api.ts";
+import { useStore } from "zustand";
+import type { StoreApi } from "zustand/vanilla";
+import type { MemoryEstimate, RowCounts, RunSummary } from "../worker/api.ts";
 import { bytes, count, percent } from "./format.ts";
+import { Panel } from "./Panel.tsx";
+import type { PageState } from "./store.ts";
 
 const MEMORY_WORDS: Record<keyof MemoryEstimate, string> = {
   base: "base model",
@@ -9,16 +13,16 @@ const MEMORY_WORDS: Record<keyof MemoryEstimate, string> = {
   inputs: "inputs",
   control: "control",
 };
+const PARTS = Object.entries(MEMORY_WORDS) as [keyof MemoryEstimate, string][];
 
 /** What will be trained, on what, and what it takes: known before the run begins. */
-export function Summary({ summary }: { summary: RunSummary }) {
-  const { rows, memory, trainable, trainableCount, parameters } = summary;
-  const parts = Object.entries(MEMORY_WORDS) as [keyof MemoryEstimate, string][];
-  const total = parts.reduce((sum, [part]) => sum + memory[part], 0);
+export function Summary({ store }: { store: StoreApi<PageState> }) {
+  const summary = useStore(store, (state) => state.summary);
+  if (!summary) return null;
+  const { rows, heldOut, trainable, trainableCount, parameters } = summary;
   return (
-    <section aria-labelledby="summary">
-      <h2 id="summary">The run</h2>
-      <dl>
+    <Panel title="The run">
+      <dl className="facts">
         <dt>Base model</dt>
         <dd>
           {summary.modelType}, {count(parameters)} parameters
@@ -28,19 +32,19 @@ export function Summary({ summary }: { summary: RunSummary }) {
           {count(trainableCount)} values ({percent(trainableCount, parameters + trainableCount)}) in{" "}
           {count(trainable.length)} tensors
         </dd>
-        <dt>Data</dt>
-        <dd>
-          {count(rows.used)} rows, {count(rows.tokens)} tokens, {count(rows.targets)} of them trained
-          {rows.leftOut > 0 && `; ${count(rows.leftOut)} rows left out: nothing to predict`}
-          {rows.cut > 0 && `; ${count(rows.cut)} cut at max_length`}
-          {rows.replacedSurrogates > 0 &&
-            `; ${count(rows.replacedSurrogates)} half characters replaced by \ufffd`}
-        </dd>
+        <dt>Rows</dt>
+        <dd>{rowWords(rows)}</dd>
+        {heldOut && (
+          <>
+            <dt>Held out</dt>
+            <dd>{rowWords(heldOut)}</dd>
+          </>
+        )}
         <dt>Steps</dt>
         <dd>{count(summary.steps)}</dd>
         <dt>GPU memory</dt>
         <dd>
-          {bytes(total)}: {parts.map(([part, word]) => `${word} ${bytes(memory[part])}`).join(", ")}
+          <Memory store={store} summary={summary} />
         </dd>
       </dl>
       {summary.warnings.length > 0 && (
@@ -71,6 +75,37 @@ export function Summary({ summary }: { summary: RunSummary }) {
           </table>
         </div>
       </details>
-    </section>
+    </Panel>
+  );
+}
+
+function rowWords({ used, tokens, targets, leftOut, cut, replacedSurrogates }: RowCounts): string {
+  return [
+    `${count(used)} rows, ${count(tokens)} tokens, ${count(targets)} of them targets`,
+    ...(leftOut > 0 ? [`${count(leftOut)} rows left out: nothing to predict`] : []),
+    ...(cut > 0 ? [`${count(cut)} cut at max_length`] : []),
+    ...(replacedSurrogates > 0 ? [`${count(replacedSurrogates)} half characters replaced by \ufffd`] : []),
+  ].join("; ");
+}
+
+/** What was planned, part by part, and what the device was asked for. */
+function Memory({ summary: { memory } }: { store: StoreApi<PageState>; summary: RunSummary }) {
+  const total = PARTS.reduce((sum, [part]) => sum + memory[part], 0);
+  return (
+    <>
+      {bytes(total)} estimated
+      <div className="memory" aria-hidden="true">
+        {PARTS.map(([part]) => (
+          <span key={part} className={part} style={{ flexGrow: memory[part] }} />
+        ))}
+      </div>
+      <ul className="memory-parts">
+        {PARTS.map(([part, word]) => (
+          <li key={part} className={part}>
+            {word} {bytes(memory[part])}
+          </li>
+        ))}
+      </ul>
+    </>
   );
 }

@@ -62,3 +62,7 @@ async function entriesOf(directory: FileSystemDirectoryEntry): Promise<FileSyste
 function fileOf(entry: FileSystemFileEntry): Promise<File> {
   return new Promise((resolve, reject) => entry.file(resolve, reject));
 }
+
+export function folderWords({ label, files }: Folder): string {
+  return `${label} (${files.length} ${files.length === 1 ? "file" : "files"})`;
+}

@@ -24,3 +24,12 @@ export function percent(part: number, whole: number): string {
 export function shortNumber(value: number): string {
   return String(Number(value.toPrecision(3)));
 }
+
+/** 8.3 s, 1 min 20 s, 2 h 5 min. */
+export function duration(ms: number): string {
+  const seconds = ms / 1000;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}

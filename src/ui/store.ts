@@ -1,22 +1,43 @@
 /** What the page knows and can do. It knows no React and no document, only the worker that it asks. */
 import { createStore, type StoreApi } from "zustand/vanilla";
+import { failure } from "../base/errors.ts";
+import type { Json } from "../base/json.ts";
+import { readJsonObject } from "../base/read-json.ts";
+import { blobSource } from "../formats/sources.ts";
 import type {
   DeviceFacts,
+  EvaluationReport,
   Failure,
-  Folder,
   Progress,
+  Report,
   Result,
   RunSummary,
   StepReport,
   TrainApi,
 } from "../worker/api.ts";
-
-export interface Choices {
-  readonly model?: Folder | undefined;
-  readonly data?: File | undefined;
-  readonly run?: File | undefined;
-  readonly adapter?: Folder | undefined;
-}
+import {
+  type AnswerSettings,
+  type Asked,
+  type AskedPrompt,
+  answerChecks,
+  checksOf,
+  FIRST_ANSWER_SETTINGS,
+  type PromptForm,
+  promptOf,
+  type Scores,
+} from "./asking.ts";
+import type { Bundle } from "./bundle.ts";
+import { Curves } from "./curves.ts";
+import {
+  bundledSetOf,
+  type Choices,
+  FIRST_CHOICES,
+  isChosen,
+  recommendedFor,
+  requestFor,
+} from "./material.ts";
+import { firstRows, promptsFrom, type ShownRow } from "./rows.ts";
+import { changed, type Section, type Settings, settingsOf } from "./settings.ts";
 
 /**
  * choosing: something is missing or was refused. opening: files are read and the run is planned. ready: it can begin.
@@ -24,86 +45,239 @@ export interface Choices {
  */
 export type Phase = "choosing" | "opening" | "ready" | "preparing" | "training" | "paused" | "done";
 
+/** An adapter whose run has ended. */
+export interface Adapter {
+  readonly name: string;
+  readonly files: Record<string, Uint8Array>;
+}
+
 export interface PageState {
   readonly phase: Phase;
   readonly choices: Choices;
+  readonly settings: Settings;
+  /** Whether they were changed by hand, or read from a file: then another data set leaves them as they are. */
+  readonly settingsAreOwn: boolean;
+  /** What is wrong with what was typed, by the setting's key. */
+  readonly mistakes: Readonly<Record<string, string>>;
   /** Absent until the worker has answered. */
-  readonly device?: Result<DeviceFacts> | undefined;
-  readonly summary?: RunSummary | undefined;
-  readonly progress?: Progress | undefined;
-  readonly first?: StepReport | undefined;
-  readonly last?: StepReport | undefined;
-  /** Trained tokens a second over the last steps; absent until two steps can be compared. */
-  readonly tokensPerSecond?: number | undefined;
-  readonly problem?: Failure | undefined;
-  choose(choice: Choices): void;
+  readonly device: Result<DeviceFacts> | undefined;
+  readonly summary: RunSummary | undefined;
+  readonly progress: Progress | undefined;
+  /** Filled as reports come; `recorded` counts how often. */
+  readonly curves: Curves;
+  readonly recorded: number;
+  readonly last: StepReport | undefined;
+  /** The held-out rows' loss, before the first step and now. */
+  readonly heldOut: { readonly first: EvaluationReport; readonly last: EvaluationReport } | undefined;
+  /** The first rows that are trained on. */
+  readonly preview: readonly ShownRow[];
+  readonly prompts: readonly string[];
+  /** Whether they were written by hand: then other rows leave them as they are. */
+  readonly promptsAreOwn: boolean;
+  readonly promptForm: PromptForm;
+  readonly answerSettings: AnswerSettings;
+  /** What the worker is busy with beside training. */
+  readonly asking: "answers" | "scores" | undefined;
+  readonly asked: Asked | undefined;
+  readonly scores: Scores | undefined;
+  /** Of the last run that ended. */
+  readonly adapter: Adapter | undefined;
+  readonly isSaved: boolean;
+  readonly problem: Failure | undefined;
+  choose(choice: Partial<Choices>): void;
+  set(section: Section, key: string, value: Json): void;
+  /** A value that was typed and is none; undefined takes it back. */
+  mistake(key: string, what: string | undefined): void;
+  useRecommended(): void;
+  /** Takes the settings of a run file. */
+  readRun(file: File): Promise<void>;
   train(): Promise<void>;
   pause(): void;
   stop(): void;
-  /** The adapter's files, or undefined with `problem` set. */
-  takeAdapter(): Promise<Record<string, Uint8Array> | undefined>;
+  setPrompts(prompts: readonly string[], form?: PromptForm): void;
+  setAnswering(settings: Partial<AnswerSettings>): void;
+  /** Both models answer the prompts, or the base alone while nothing is trained. */
+  ask(): Promise<void>;
+  score(): Promise<void>;
+  stopAsking(): void;
+  /** The adapter as it is now, or undefined with `problem` set. */
+  takeAdapter(): Promise<Adapter | undefined>;
+  /** The adapter was handed to the user. */
+  saved(): void;
 }
 
-/** Steps that the shown speed is measured over. */
-const SPEED_STEPS = 20;
+const PREVIEW_ROWS = 3;
+/** Typing is not opened letter by letter. */
+const TYPING_MS = 300;
 
-const NO_RUN = { summary: undefined, ...noSteps() };
-
-function noSteps(): Partial<PageState> {
-  return { progress: undefined, first: undefined, last: undefined, tokensPerSecond: undefined };
+function noRun() {
+  return {
+    ...{ summary: undefined, progress: undefined, last: undefined, heldOut: undefined },
+    ...{ asked: undefined, scores: undefined, curves: new Curves(), recorded: 0 },
+  };
 }
 
-export function createPageStore(worker: TrainApi): StoreApi<PageState> {
+/** Nothing can be chosen while a run is under way. */
+export function isLocked(phase: Phase): boolean {
+  return phase === "preparing" || phase === "training" || phase === "paused";
+}
+
+export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<PageState> {
   let opens = 0;
+  let asks = 0;
   let stopping = false;
-  let recent: StepReport[] = [];
+  let typing: ReturnType<typeof setTimeout> | undefined;
 
   const store = createStore<PageState>()((set, get) => {
-    async function open(): Promise<void> {
+    /** The run as it is chosen now is planned; what was open is ended. */
+    async function open(delayMs = 0): Promise<void> {
       const asked = ++opens;
-      const { model, data, run, adapter } = get().choices;
-      recent = [];
-      set({ ...NO_RUN, phase: "choosing", problem: undefined });
-      if (!model || !data || get().device?.ok === false) return;
-      set({ phase: "opening" });
-      const result = await worker.open({ model, data, run: run ?? {}, adapter });
+      clearTimeout(typing);
+      endAsking();
+      const complete = isChosen(get().choices) && Object.keys(get().mistakes).length === 0;
+      const possible = complete && get().device?.ok !== false;
+      set({ ...noRun(), phase: possible ? "opening" : "choosing", problem: undefined });
+      if (!possible) return;
+      if (delayMs > 0) await new Promise((resolve) => (typing = setTimeout(resolve, delayMs)));
+      if (asked !== opens) return;
+      let result: Result<RunSummary>;
+      try {
+        const request = await requestFor(get().choices, get().settings, bundle);
+        if (asked !== opens) return;
+        void preview(request.data);
+        result = await worker.open(request);
+      } catch (thrown) {
+        result = failure(thrown);
+      }
       // Meanwhile something else was chosen: what counts is the answer to that.
       if (asked !== opens) return;
       if (result.ok) set({ phase: "ready", summary: result.value });
       else set({ phase: "choosing", problem: result });
     }
 
-    function take(reports: readonly StepReport[]): void {
-      recent = [...recent, ...reports].slice(-SPEED_STEPS - 1);
-      set((state) => ({
-        phase: state.phase === "preparing" ? "training" : state.phase,
-        first: state.first ?? reports[0],
-        last: reports.at(-1),
-        tokensPerSecond: speedOf(recent),
-      }));
+    async function preview(rows: File): Promise<void> {
+      const asked = opens;
+      const first = await firstRows(rows, PREVIEW_ROWS);
+      if (asked !== opens) return;
+      set({ preview: first });
+      if (bundledSetOf(get().choices) || get().promptsAreOwn || first.length === 0) return;
+      const form = first.some(({ question }) => question !== undefined) ? "chat" : "text";
+      set({ prompts: promptsFrom(first), promptForm: form });
+    }
+
+    function take(reports: readonly Report[]): void {
+      const { curves, phase, heldOut, last, recorded } = get();
+      curves.take(reports);
+      const evaluations = reports.filter((report) => "eval_loss" in report);
+      const first = heldOut?.first ?? evaluations[0];
+      set({
+        phase: phase === "preparing" ? "training" : phase,
+        recorded: recorded + 1,
+        last: reports.findLast((report) => "loss" in report) ?? last,
+        heldOut: first && { first, last: evaluations.at(-1) ?? heldOut?.last ?? first },
+      });
+    }
+
+    function endAsking(): void {
+      if (get().asking === undefined) return;
+      asks++;
+      set({ asking: undefined, progress: undefined });
+      void worker.stopAnswers();
+    }
+
+    /** What a run that has ended leaves behind: its adapter, what both models answer, and how they score. */
+    async function conclude(): Promise<void> {
+      set({ phase: "done" });
+      const of = opens;
+      const adapter = await get().takeAdapter();
+      if (of !== opens || !adapter) return;
+      set({ adapter, isSaved: false });
+      await get().ask();
+      if (of === opens && get().phase === "done" && !get().problem) await get().score();
     }
 
     return {
       phase: "choosing",
-      choices: {},
+      choices: FIRST_CHOICES,
+      settings: recommendedFor(FIRST_CHOICES),
+      settingsAreOwn: false,
+      mistakes: {},
+      device: undefined,
+      ...noRun(),
+      preview: [],
+      promptsAreOwn: false,
+      prompts: bundledSetOf(FIRST_CHOICES)?.prompts ?? [],
+      promptForm: bundledSetOf(FIRST_CHOICES)?.kind ?? "text",
+      answerSettings: FIRST_ANSWER_SETTINGS,
+      asking: undefined,
+      adapter: undefined,
+      isSaved: true,
+      problem: undefined,
       choose: (choice) => {
-        set(({ choices }) => ({ choices: { ...choices, ...choice } }));
+        const { choices, settingsAreOwn, settings } = get();
+        const next = { ...choices, ...choice };
+        const before = bundledSetOf(choices);
+        const now = bundledSetOf(next);
+        const isOther = before !== now || choices.model !== next.model;
+        set({
+          choices: next,
+          settings: isOther && !settingsAreOwn ? recommendedFor(next) : settings,
+          ...(now && before !== now
+            ? { prompts: now.prompts, promptForm: now.kind, promptsAreOwn: false }
+            : {}),
+          ...(before && !now ? { prompts: [], preview: [], promptsAreOwn: false } : {}),
+        });
+        void open("text" in choice || "ownRows" in choice ? TYPING_MS : 0);
+      },
+      set: (section, key, value) => {
+        const { [key]: _, ...mistakes } = get().mistakes;
+        set({ settings: changed(get().settings, section, key, value), settingsAreOwn: true, mistakes });
+        void open(TYPING_MS);
+      },
+      mistake: (key, what) => {
+        const { [key]: before, ...others } = get().mistakes;
+        if (before === what) return;
+        set({ mistakes: what === undefined ? others : { ...others, [key]: what } });
+        void open(TYPING_MS);
+      },
+      useRecommended: () => {
+        set({ settings: recommendedFor(get().choices), settingsAreOwn: false, mistakes: {} });
         void open();
       },
+      readRun: async (file) => {
+        // Until it is read nothing can begin.
+        const asked = ++opens;
+        set({ ...noRun(), phase: "opening", problem: undefined });
+        try {
+          const settings = settingsOf(await readJsonObject(blobSource(file, file.name)), file.name);
+          if (asked !== opens) return;
+          set({ settings, settingsAreOwn: true, mistakes: {} });
+          await open();
+        } catch (thrown) {
+          if (asked === opens) set({ phase: "choosing", problem: failure(thrown) });
+        }
+      },
       train: async () => {
+        endAsking();
         if (get().phase !== "ready" && get().phase !== "paused") await open();
         const { phase } = get();
         if (phase !== "ready" && phase !== "paused") return;
         stopping = false;
-        set({ phase: phase === "paused" ? "training" : "preparing", problem: undefined });
-        const result = await worker.train(
-          (progress) => set({ progress }),
-          (reports) => take(reports.filter((report) => "loss" in report)),
-        );
+        const of = opens;
+        set({
+          phase: phase === "paused" ? "training" : "preparing",
+          problem: undefined,
+          progress: undefined,
+        });
+        if (phase === "ready")
+          set({ adapter: undefined, isSaved: true, asked: undefined, scores: undefined });
+        const result = await worker.train((progress) => set({ progress }), take);
+        // The device was lost meanwhile, and that was told.
+        if (of !== opens) return;
         if (!result.ok) {
           set({ phase: "choosing", problem: result });
         } else if (result.value.finished || (stopping && result.value.steps > 0)) {
-          set({ phase: "done" });
+          await conclude();
         } else {
           // Stopped before the first step: nothing is lost, it can still begin.
           set({ phase: result.value.steps > 0 ? "paused" : "ready" });
@@ -112,40 +286,107 @@ export function createPageStore(worker: TrainApi): StoreApi<PageState> {
       pause: () => void worker.pause(),
       stop: () => {
         if (get().phase === "paused") {
-          set({ phase: "done" });
+          endAsking();
+          void conclude();
           return;
         }
         stopping = true;
         void worker.pause();
       },
+      setPrompts: (prompts, form) =>
+        set({ prompts, promptForm: form ?? get().promptForm, promptsAreOwn: true }),
+      setAnswering: (settings) => set({ answerSettings: { ...get().answerSettings, ...settings } }),
+      ask: async () => {
+        endAsking();
+        const asked = ++asks;
+        const { prompts: written, promptForm: form, answerSettings: settings, last } = get();
+        const prompts = written.filter((prompt) => prompt.trim() !== "");
+        if (prompts.length === 0) return;
+        const step = last?.step ?? 0;
+        let answers: AskedPrompt[] = prompts.map((prompt) => ({ prompt, base: undefined, tuned: undefined }));
+        const show = (change: Partial<Record<number, Partial<AskedPrompt>>>): void => {
+          if (asked !== asks) return;
+          answers = answers.map((answer, i) => ({ ...answer, ...change[i] }));
+          set({ asked: { form, settings, step, answers } });
+        };
+        show({});
+        set({ asking: "answers", progress: undefined });
+        for (const side of step > 0 ? (["base", "tuned"] as const) : (["base"] as const)) {
+          const result = await worker.answers(
+            {
+              ...settings,
+              prompts: prompts.map((prompt) => promptOf(prompt, form)),
+              asBase: side === "base",
+            },
+            (progress) => asked === asks && set({ progress }),
+            (texts) => show(Object.fromEntries(texts.map(({ prompt, text }) => [prompt, { [side]: text }]))),
+          );
+          if (asked !== asks) return;
+          if (!result.ok) {
+            set({ asking: undefined, progress: undefined, problem: result });
+            return;
+          }
+          show(Object.fromEntries(result.value.map((text, i) => [i, { [side]: text }])));
+        }
+        set({ asking: undefined, progress: undefined });
+      },
+      score: async () => {
+        const { choices, last } = get();
+        const bundled = bundledSetOf(choices);
+        if (bundled?.kind !== "chat" || !last) return;
+        endAsking();
+        const asked = ++asks;
+        set({ asking: "scores", progress: undefined });
+        const show = (scores: Omit<Scores, "step">) => set({ scores: { ...scores, step: last.step } });
+        let result: Result<boolean>;
+        try {
+          const checks = await checksOf(bundled, choices.ownRows, bundle);
+          if (asked !== asks) return;
+          show({ checks, done: 0, total: 2 * checks.reduce((sum, { answers }) => sum + answers.length, 0) });
+          result = await answerChecks(worker, checks, {
+            onProgress: (progress) => asked === asks && set({ progress }),
+            onChecks: (checked, done, total) => asked === asks && show({ checks: checked, done, total }),
+            isStopped: () => asked !== asks,
+          });
+        } catch (thrown) {
+          result = failure(thrown);
+        }
+        if (asked !== asks) return;
+        set({ asking: undefined, progress: undefined, ...(result.ok ? {} : { problem: result }) });
+      },
+      stopAsking: endAsking,
       takeAdapter: async () => {
+        const { adapter, phase, choices } = get();
+        if (adapter && phase !== "paused") return adapter;
         const result = await worker.adapter();
-        if (result.ok) return result.value;
+        if (result.ok)
+          return { name: `${choices.model?.label ?? "graft-toy"}-lora.zip`, files: result.value };
         set({ problem: result });
         return undefined;
       },
+      saved: () => set({ isSaved: true }),
     };
   });
 
   async function watchDevice(): Promise<void> {
     for (;;) {
       const lost = worker.deviceLost();
-      store.setState({ device: await worker.device() });
+      const device = await worker.device();
+      store.setState({ device });
+      if (!device.ok) {
+        // What is being opened would be refused for the same reason.
+        opens++;
+        store.setState({ ...noRun(), phase: "choosing", problem: undefined });
+      }
       const problem = await lost;
-      store.setState({ ...NO_RUN, phase: "choosing", problem });
+      opens++;
+      asks++;
+      store.setState({ ...noRun(), phase: "choosing", problem, asking: undefined });
       // Then it is the worker that is gone, and no other device to ask it for.
       if (problem.code !== "device-lost") return;
     }
   }
   void watchDevice();
+  store.getState().choose({});
   return store;
-}
-
-/** Tokens of all but the first of these steps, over the time from its end to the end of the last. */
-export function speedOf(reports: readonly StepReport[]): number | undefined {
-  const [first, ...rest] = reports;
-  const last = rest.at(-1);
-  if (!first || !last || last.elapsed_ms <= first.elapsed_ms) return undefined;
-  const tokens = rest.reduce((sum, report) => sum + report.tokens, 0);
-  return (1000 * tokens) / (last.elapsed_ms - first.elapsed_ms);
 }

@@ -23,6 +23,7 @@ describe("with a GPU", () => {
   it("takes a model folder that is dropped on its field", async () => {
     const { page } = await TrainPage.open(browser);
     const field = page.locator("label", { hasText: "Model folder" });
+    await field.scrollIntoViewIfNeeded();
     const { x, y } = (await field.boundingBox())!;
     const devtools = await page.context().newCDPSession(page);
     const data = { items: [], files: [resolve(files.model)], dragOperationsMask: 1 };
@@ -36,17 +37,30 @@ describe("with a GPU", () => {
   it("can be used with the keyboard alone", async () => {
     const session = await TrainPage.open(browser);
     const { page } = session;
-    const paths = [files.model, files.data];
+    const paths = [files.data, files.model];
     page.on("filechooser", (chooser) => void chooser.setFiles(paths.shift()!));
+    const focused = () =>
+      page.evaluate(() => {
+        const { activeElement } = document;
+        const label = activeElement instanceof HTMLInputElement ? activeElement.labels?.[0] : null;
+        return (label ?? activeElement)?.textContent ?? "";
+      });
+    const tabTo = async (name: RegExp) => {
+      for (let i = 0; i < 40 && !name.test(await focused()); i++) await page.keyboard.press("Tab");
+      expect(await focused()).toMatch(name);
+    };
     await page.getByText("Device:").waitFor();
-    for (const chosen of ["gpt2_gelu (5 files)", "short.jsonl"]) {
-      await page.keyboard.press("Tab");
-      await page.keyboard.press("Enter");
-      await page.getByText(chosen).waitFor();
-    }
+    await tabTo(/^Capitals/);
+    // One choice of several is one stop; arrows go round in it, backwards to the last.
+    await page.keyboard.press("ArrowUp");
+    await tabTo(/^Data file/);
+    await page.keyboard.press("Enter");
+    await page.getByText("short.jsonl").waitFor();
+    await tabTo(/^Model folder/);
+    await page.keyboard.press("Enter");
+    await page.getByText("gpt2_gelu (5 files)").waitFor();
     await session.says("Ready to train.");
-    const focused = () => page.evaluate(() => document.activeElement?.textContent);
-    for (let i = 0; i < 10 && (await focused()) !== "Train"; i++) await page.keyboard.press("Tab");
+    await tabTo(/^Train$/);
     await page.keyboard.press("Enter");
     await session.says("Preparing…");
     await page.close();
@@ -98,7 +112,8 @@ describe("without a GPU", () => {
     expect(message).toContain("offers no GPU");
     expect(remedy).toContain("hardware acceleration");
     await page.getByLabel(/^Model folder/).setInputFiles(files.model);
-    await page.getByLabel(/^Data/).setInputFiles(files.data);
+    await page.getByRole("radio", { name: "Your own" }).click();
+    await page.getByLabel(/^Data file/).setInputFiles(files.data);
     expect(await page.getByRole("button", { name: "Train", exact: true }).isDisabled()).toBe(true);
     await browser.close();
   });

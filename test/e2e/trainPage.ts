@@ -41,6 +41,7 @@ export class TrainPage {
   readonly worker: Promise<Worker>;
   /** Errors in the console. */
   readonly complaints: string[] = [];
+  private asksNothing = false;
 
   private constructor(page: Page) {
     this.page = page;
@@ -61,7 +62,10 @@ export class TrainPage {
 
   async choose({ model, data, run, adapter }: Partial<RunFiles>): Promise<void> {
     if (model) await this.page.getByLabel(/^Model folder/).setInputFiles(model);
-    if (data) await this.page.getByLabel(/^Data/).setInputFiles(data);
+    if (data) {
+      await this.page.getByRole("radio", { name: "Your own" }).click();
+      await this.page.getByLabel(/^Data file/).setInputFiles(data);
+    }
     if (adapter) await this.page.getByLabel(/^Adapter folder/).setInputFiles(adapter);
     if (run) await this.page.getByLabel(/^Run file/).setInputFiles(run);
   }
@@ -80,7 +84,19 @@ export class TrainPage {
 
   async train(): Promise<void> {
     await this.says("Ready to train.");
+    await this.askNothing();
     await this.button("Train").click();
+  }
+
+  /** Takes the prompts away, once and for all runs: after them nothing is asked. */
+  async askNothing(): Promise<void> {
+    if (this.asksNothing) return;
+    this.asksNothing = true;
+    const answers = this.page.getByRole("table", { name: "Answers" });
+    const prompts = answers.getByRole("button", { name: /^Remove: / });
+    // They come from the first rows of the data, a moment after these were chosen.
+    await prompts.first().waitFor();
+    while ((await prompts.count()) > 0) await prompts.first().click();
   }
 
   async download(): Promise<{ files: Record<string, Uint8Array>; metrics: StepReport[]; name: string }> {

@@ -1,8 +1,7 @@
 import { readFileSync } from "node:fs";
 import { posix } from "node:path";
 import { describe, expect, it } from "vitest";
-import { bytes, measured, percent, shortNumber } from "../../src/ui/format.ts";
-import { speedOf } from "../../src/ui/store.ts";
+import { bytes, duration, measured, percent, shortNumber } from "../../src/ui/format.ts";
 import { importsOf } from "../floors/imports.ts";
 
 /** The packages that a file needs, by itself or through others of the project. */
@@ -25,18 +24,6 @@ describe("the store", () => {
     expect(packages.filter((name) => /react/.test(name) || name === "zustand")).toEqual([]);
     expect([...packagesOf("src/ui/App.tsx")]).toContain("react");
   });
-
-  it("measures the speed between steps, and gives none before two steps can be compared", () => {
-    const report = (step: number, tokens: number, elapsed_ms: number) => ({
-      ...{ step, tokens, elapsed_ms },
-      ...{ loss: 1, lr: 1, grad_norm: 1 },
-    });
-    expect(speedOf([])).toBeUndefined();
-    expect(speedOf([report(1, 500, 100)])).toBeUndefined();
-    // The first step's tokens were trained before its end.
-    expect(speedOf([report(1, 500, 100), report(2, 20, 200), report(3, 40, 300)])).toBe(300);
-    expect(speedOf([report(1, 500, 100), report(2, 20, 100)])).toBeUndefined();
-  });
 });
 
 describe("the page's numbers", () => {
@@ -53,5 +40,6 @@ describe("the page's numbers", () => {
     expect(shortNumber(0.0002)).toBe("0.0002");
     expect(shortNumber(1.23456e-7)).toBe("1.23e-7");
     expect(percent(1, 8)).toBe("12.5 %");
+    expect([8300, 80_000, 7_500_000].map(duration)).toEqual(["8.3 s", "1 min 20 s", "2 h 5 min"]);
   });
 });

@@ -1,0 +1,82 @@
+import { Button } from "@radix-ui/themes";
+import { useStore } from "zustand";
+import type { StoreApi } from "zustand/vanilla";
+import { Chooser } from "./Chooser.tsx";
+import { folderWords, singleFile, wholeFolder } from "./files.ts";
+import { recommendedFor } from "./material.ts";
+import { Panel } from "./Panel.tsx";
+import { SettingField } from "./SettingField.tsx";
+import { BASIC_KEYS, FORM_FIELDS, fieldOf, type Section, sameSettings } from "./settings.ts";
+import type { PageState } from "./store.ts";
+
+const ADVANCED: readonly { section: Section; title: string }[] = [
+  { section: "lora", title: "LoRA" },
+  { section: "train", title: "Training" },
+];
+
+/** What the run is to do: the six settings that matter most, and all others behind "Advanced". */
+export function SettingsPanel({ store }: { store: StoreApi<PageState> }) {
+  const isRecommended = useStore(
+    store,
+    (state) => !state.settingsAreOwn || sameSettings(state.settings, recommendedFor(state.choices)),
+  );
+  const adapter = useStore(store, ({ choices }) => choices.adapter);
+  const { choose, useRecommended, readRun } = store.getState();
+  return (
+    <Panel
+      title="Settings"
+      aside={
+        isRecommended ? (
+          <span className="quiet small">as recommended</span>
+        ) : (
+          <Button size="1" variant="soft" color="gray" onClick={useRecommended}>
+            Use what is recommended
+          </Button>
+        )
+      }
+    >
+      <div className="fields">
+        {BASIC_KEYS.map((key) => (
+          <SettingField key={key} store={store} field={fieldOf(key)} />
+        ))}
+      </div>
+      <details>
+        <summary>Advanced</summary>
+        <p className="quiet small">Every setting, by its name in PEFT and in Transformers.</p>
+        {ADVANCED.map(({ section, title }) => (
+          <div key={section}>
+            <h3>{title}</h3>
+            <div className="advanced">
+              {FORM_FIELDS.filter(
+                (field) => field.section === section && !BASIC_KEYS.includes(field.key),
+              ).map((field) => (
+                <SettingField key={field.key} store={store} field={field} explains />
+              ))}
+            </div>
+          </div>
+        ))}
+        <h3>Files</h3>
+        <div className="choosers">
+          <Chooser
+            title="Run file"
+            optional
+            hint='Settings from a .json file: {"lora": {…}, "train": {…}}.'
+            accept=".json"
+            chosen={undefined}
+            reader={singleFile}
+            onChoose={(file) => void readRun(file)}
+          />
+          <Chooser
+            title="Adapter folder"
+            optional
+            hint="A PEFT adapter to go on from."
+            chosen={adapter && folderWords(adapter)}
+            reader={wholeFolder}
+            onChoose={(folder) => choose({ adapter: folder })}
+            onClear={() => choose({ adapter: undefined })}
+          />
+        </div>
+      </details>
+    </Panel>
+  );
+}

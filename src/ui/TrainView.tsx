@@ -1,0 +1,35 @@
+import { useStore } from "zustand";
+import type { StoreApi } from "zustand/vanilla";
+import { Actions } from "./Actions.tsx";
+import { Answers } from "./Answers.tsx";
+import { DataPanel } from "./DataPanel.tsx";
+import { ModelPanel } from "./ModelPanel.tsx";
+import { Problem } from "./Problem.tsx";
+import { Progressing } from "./Progressing.tsx";
+import { Scores } from "./Scores.tsx";
+import { SettingsPanel } from "./SettingsPanel.tsx";
+import { Summary } from "./Summary.tsx";
+import { isLocked, type PageState } from "./store.ts";
+
+/** From the choice of a model and data to the adapter. */
+export function TrainView({ store }: { store: StoreApi<PageState> }) {
+  const locked = useStore(store, ({ phase }) => isLocked(phase));
+  const problem = useStore(store, (state) => state.problem);
+  return (
+    <div className="train">
+      <fieldset className="setup" disabled={locked} aria-label="What to train, and how">
+        <DataPanel store={store} />
+        <ModelPanel store={store} />
+        <SettingsPanel store={store} />
+      </fieldset>
+      <Actions store={store} />
+      <div className="results">
+        {problem && <Problem title="That did not work" failure={problem} />}
+        <Progressing store={store} />
+        <Answers store={store} />
+        <Scores store={store} />
+        <Summary store={store} />
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,130 @@
+/** The run's settings as a form shows them. What there is to set, its meaning and its limits come from the run file's own fields. */
+import * as v from "valibot";
+import { type Json, type JsonObject, sameJson } from "../base/json.ts";
+import { LORA_FIELDS, LORA_KEYS, type LoraField } from "../lora/fields.ts";
+import { TRAIN_FIELDS, TRAIN_KEYS, type TrainField } from "../train/fields.ts";
+import { expectedOf, parseRunFile, schemaOf } from "../train/runFile.ts";
+
+/** A run file: only what differs from the defaults need stand in it. */
+export interface Settings {
+  readonly lora: JsonObject;
+  readonly train: JsonObject;
+}
+
+export type Section = keyof Settings;
+
+export interface FormField {
+  readonly section: Section;
+  readonly key: string;
+  readonly control: "number" | "switch" | "choice" | "text";
+  readonly choices: readonly string[];
+  readonly default: Json;
+  readonly description: string;
+  readonly expected: string;
+  accepts(value: Json): boolean;
+}
+
+/** Shown at once; the others stand under "Advanced". */
+export const BASIC_KEYS: readonly string[] = [
+  "r",
+  "lora_alpha",
+  "target_modules",
+  "learning_rate",
+  "max_steps",
+  "per_device_train_batch_size",
+];
+
+const WORDS: Readonly<Record<string, string>> = {
+  r: "Rank",
+  lora_alpha: "Alpha",
+  target_modules: "Modules",
+  learning_rate: "Learning rate",
+  max_steps: "Steps",
+  per_device_train_batch_size: "Batch size",
+};
+
+export const FORM_FIELDS: readonly FormField[] = [
+  ...LORA_KEYS.flatMap((key) => loraField(key, LORA_FIELDS[key])),
+  ...TRAIN_KEYS.map((key) => trainField(key, TRAIN_FIELDS[key])),
+];
+
+/** What a field is called: in words where everybody meets it, else as in the run file. */
+export function labelOf({ key }: FormField): string {
+  return WORDS[key] ?? key;
+}
+
+export function fieldOf(key: string): FormField {
+  const field = FORM_FIELDS.find((candidate) => candidate.key === key);
+  if (!field) throw new Error(`There is no setting ${key}.`);
+  return field;
+}
+
+function loraField(key: string, field: LoraField): FormField[] {
+  if (field.role !== "setting") return [];
+  const { schema, expected, description } = field;
+  const kind = typeof field.default;
+  return [
+    {
+      ...{ section: "lora", key, description, expected, choices: [], default: field.default },
+      // init_lora_weights is true or a word: a switch would hide the word.
+      control: kind === "number" ? "number" : kind === "boolean" && v.is(schema, false) ? "switch" : "text",
+      accepts: (value) => v.is(schema, value),
+    },
+  ];
+}
+
+function trainField(key: string, field: TrainField): FormField {
+  const schema = schemaOf(field);
+  const control = field.kind === "boolean" ? "switch" : field.kind === "choice" ? "choice" : "number";
+  return {
+    ...{ section: "train", key, control, description: field.description, expected: expectedOf(field) },
+    choices: field.kind === "choice" ? field.choices : [],
+    default: field.default,
+    accepts: (value) => v.is(schema, value),
+  };
+}
+
+export function settingOf(settings: Settings, { section, key, default: fallback }: FormField): Json {
+  return settings[section][key] ?? fallback;
+}
+
+/** A value as the form shows it; parseValue reads it back. */
+export function writeValue(value: Json): string {
+  if (value === null) return "";
+  if (typeof value === "string") return value;
+  const isWords = Array.isArray(value) && value.every((item) => typeof item !== "object" || item === null);
+  // A word that would be read as something else keeps its quotes.
+  const write = (item: Json) =>
+    typeof item === "string" && parseValue(item) === item ? item : JSON.stringify(item);
+  return isWords && value.length > 1 ? value.map(write).join(", ") : JSON.stringify(value);
+}
+
+/** Nothing is null; numbers, true, false, lists and objects are JSON's; commas make a list; the rest is a word. */
+export function parseValue(text: string): Json {
+  const trimmed = text.trim();
+  if (trimmed === "") return null;
+  try {
+    return JSON.parse(trimmed) as Json;
+  } catch {
+    // Brackets and stars are a pattern's, and there a comma is one too.
+    const isList = trimmed.includes(",") && !/[()[\]{}*\\]/.test(trimmed);
+    return isList ? trimmed.split(",").map((item) => parseValue(item)) : trimmed;
+  }
+}
+
+/** Settings with one value changed. A value that is the default stays: it was stated. */
+export function changed(settings: Settings, section: Section, key: string, value: Json): Settings {
+  return { ...settings, [section]: { ...settings[section], [key]: value } };
+}
+
+export function sameSettings(a: Settings, b: Settings): boolean {
+  return FORM_FIELDS.every((field) => sameJson(settingOf(a, field), settingOf(b, field)));
+}
+
+/** A run file's settings. Throws ConfigError, which names the file. */
+export function settingsOf(json: JsonObject, fileName: string): Settings {
+  parseRunFile(json, fileName);
+  // The check has found both to be objects, where they are there.
+  const { lora = {}, train = {} } = json as Partial<Record<Section, JsonObject>>;
+  return { lora, train };
+}

@@ -1,0 +1,41 @@
+/** The page with a worker that gives back a recorded run: many reports, as fast as a fast GPU would send them. */
+import { createRoot } from "react-dom/client";
+import recorded from "../../../reference/dumps/runs/gpt2_gelu/metrics.jsonl?raw";
+import { App } from "../../../src/ui/App.tsx";
+import "../../../src/ui/style.css";
+import { createPageStore } from "../../../src/ui/store.ts";
+import type { Report, StepReport } from "../../../src/worker/api.ts";
+import { RecordedWorker } from "../../ui/recordedWorker.ts";
+
+const asked = new URLSearchParams(location.search);
+const steps = Number(asked.get("steps"));
+const perBatch = Number(asked.get("perBatch"));
+/** Held-out losses come so often. */
+const EVALUATED_EVERY = 1000;
+
+const run = recorded
+  .trim()
+  .split("\n")
+  .map((line) => JSON.parse(line) as StepReport);
+
+/** The recorded steps over and over, numbered on. */
+function* batches(): Generator<Report[]> {
+  let batch: Report[] = [];
+  for (let step = 1; step <= steps; step++) {
+    const { loss, lr, grad_norm, tokens } = run[step % run.length]!;
+    const elapsed_ms = 50 * step;
+    batch.push({ step, loss, lr, grad_norm, tokens, elapsed_ms });
+    if (step % EVALUATED_EVERY === 0) batch.push({ step, eval_loss: loss, elapsed_ms });
+    if (batch.length >= perBatch || step === steps) {
+      yield batch;
+      batch = [];
+    }
+  }
+}
+
+const worker = new RecordedWorker({ batches: { [Symbol.iterator]: batches }, intervalMs: 50, steps });
+const store = createPageStore(worker, {
+  model: async () => ({ label: "recorded", files: [] }),
+  rows: async (name) => new File(['{"text": "recorded"}\n'], name),
+});
+createRoot(document.getElementById("root")!).render(<App store={store} lost={[]} />);

@@ -1,0 +1,125 @@
+/**
+ * A worker that gives back what another one once gave: reports that were recorded, answers that were written down. It
+ * trains nothing. With it the page is tested on what takes hours, or cannot be had twice.
+ */
+import type {
+  AnswerRequest,
+  AnswerText,
+  DeviceFacts,
+  Failure,
+  OpenRequest,
+  Progress,
+  Report,
+  Result,
+  RunSummary,
+  StepReport,
+  TrainApi,
+  TrainOutcome,
+} from "../../src/worker/api.ts";
+
+const MEMORY = { base: 1024, adapter: 512, optimizer: 512, activations: 2048, inputs: 256, control: 256 };
+const ROWS = { used: 3, leftOut: 0, cut: 0, tokens: 60, targets: 57, replacedSurrogates: 0 };
+
+export interface Recording {
+  /** Batches as they came, each after so many milliseconds. */
+  readonly batches: Iterable<readonly Report[]>;
+  readonly intervalMs: number;
+  readonly steps: number;
+  /** What a prompt was answered with. */
+  answer?(prompt: string, asBase: boolean): string;
+}
+
+export class RecordedWorker implements TrainApi {
+  readonly opened: OpenRequest[] = [];
+  readonly asked: AnswerRequest[] = [];
+  /** Called to lose the device. */
+  lose: (failure: Failure) => void = () => {};
+  /** What the next call is refused with. */
+  refusal: Failure | undefined;
+  private readonly recording: Recording;
+  private batches: Iterator<readonly Report[]> | undefined;
+  private isPaused = false;
+  private steps = 0;
+
+  constructor(recording: Recording) {
+    this.recording = recording;
+  }
+
+  async device(): Promise<Result<DeviceFacts>> {
+    const facts = { description: "recorded", vendor: "", architecture: "", software: false };
+    return { ok: true, value: facts };
+  }
+
+  deviceLost(): Promise<Failure> {
+    return new Promise((resolve) => {
+      this.lose = resolve;
+    });
+  }
+
+  async open(request: OpenRequest): Promise<Result<RunSummary>> {
+    if (this.refusal) return this.refusal;
+    this.opened.push(request);
+    this.batches = this.recording.batches[Symbol.iterator]();
+    this.steps = 0;
+    const value: RunSummary = {
+      ...{
+        modelType: "llama",
+        parameters: 1000,
+        trainable: [{ key: "a", shape: [2, 2] }],
+        trainableCount: 4,
+      },
+      ...{ steps: this.recording.steps, memory: MEMORY, rows: ROWS, warnings: [] },
+      heldOut: request.heldOut && ROWS,
+    };
+    return { ok: true, value };
+  }
+
+  async train(
+    onProgress: (progress: Progress) => void,
+    onReports: (reports: readonly Report[]) => void,
+  ): Promise<Result<TrainOutcome>> {
+    if (this.refusal) return this.refusal;
+    this.isPaused = false;
+    onProgress({ stage: "compile", done: 1, total: 1 });
+    while (!this.isPaused) {
+      const { value: batch, done } = this.batches!.next();
+      if (done) return { ok: true, value: { steps: this.steps, finished: true } };
+      this.steps += batch.filter((report) => "loss" in report).length;
+      onReports(batch);
+      await new Promise((resolve) => setTimeout(resolve, this.recording.intervalMs));
+    }
+    return { ok: true, value: { steps: this.steps, finished: false } };
+  }
+
+  async pause(): Promise<void> {
+    this.isPaused = true;
+  }
+
+  async answers(
+    request: AnswerRequest,
+    _onProgress: (progress: Progress) => void,
+    onTexts: (texts: readonly AnswerText[]) => void,
+  ): Promise<Result<readonly string[]>> {
+    if (this.refusal) return this.refusal;
+    this.asked.push(request);
+    const texts = request.prompts.map((prompt) => {
+      const words = "text" in prompt ? prompt.text : prompt.messages.at(-1)!.content;
+      return this.recording.answer?.(words, request.asBase ?? false) ?? "";
+    });
+    onTexts(texts.map((text, prompt) => ({ prompt, text })));
+    return { ok: true, value: texts };
+  }
+
+  async stopAnswers(): Promise<void> {}
+
+  async adapter(): Promise<Result<Record<string, Uint8Array>>> {
+    return this.refusal ?? { ok: true, value: { "adapter_config.json": new Uint8Array([this.steps]) } };
+  }
+
+  async close(): Promise<void> {}
+}
+
+/** A step's report, where only some of its numbers matter. */
+export function stepReport(step: number, part: Partial<StepReport> = {}): StepReport {
+  return { step, loss: 2, lr: 1e-3, grad_norm: 1, tokens: 100, elapsed_ms: 50 * step, ...part };
+}

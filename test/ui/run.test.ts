@@ -1,0 +1,213 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import type { StoreApi } from "zustand/vanilla";
+import { shareOf } from "../../src/ui/asking.ts";
+import type { Bundle } from "../../src/ui/bundle.ts";
+import { recommendedFor } from "../../src/ui/material.ts";
+import { wouldLose } from "../../src/ui/note.ts";
+import { createPageStore, type PageState, type Phase } from "../../src/ui/store.ts";
+import type { Report } from "../../src/worker/api.ts";
+import { RecordedWorker, type Recording, stepReport } from "./recordedWorker.ts";
+
+const bundle: Bundle = {
+  model: async () => ({ label: "toy", files: [] }),
+  rows: async (name) => new File([readFileSync(`public/data/${name}`)], name),
+};
+
+const REPORTS: Report[][] = [
+  [{ step: 0, eval_loss: 5, elapsed_ms: 10 }],
+  [stepReport(1, { loss: 4 }), stepReport(2, { loss: 3 })],
+  [stepReport(3, { loss: 2 }), { step: 3, eval_loss: 2.5, elapsed_ms: 200 }],
+];
+
+function opened(recording: Partial<Recording> = {}) {
+  const worker = new RecordedWorker({ batches: REPORTS, intervalMs: 5, steps: 3, ...recording });
+  return { worker, store: createPageStore(worker, bundle) };
+}
+
+function until(store: StoreApi<PageState>, holds: (state: PageState) => boolean): Promise<PageState> {
+  return new Promise((resolve) => {
+    const look = (state: PageState) => {
+      if (!holds(state)) return;
+      unsubscribe();
+      resolve(state);
+    };
+    const unsubscribe = store.subscribe(look);
+    look(store.getState());
+  });
+}
+
+const reaches = (store: StoreApi<PageState>, phase: Phase) => until(store, (state) => state.phase === phase);
+const state = (store: StoreApi<PageState>) => store.getState();
+
+describe("the page's store", () => {
+  it("opens the bundled model with the first data set, its held-out rows and its settings", async () => {
+    const { worker, store } = opened();
+    const { preview, prompts } = await reaches(store, "ready");
+    const request = worker.opened[0]!;
+    expect(request.model.label).toBe("toy");
+    expect([request.data.name, request.heldOut?.name]).toEqual([
+      "capitals.train.jsonl",
+      "capitals.held.jsonl",
+    ]);
+    const { lora, train } = recommendedFor(state(store).choices);
+    expect(request.run).toEqual({ lora, train: { ...train, eval_steps: 0.125 } });
+    expect(prompts).toContain("What is the capital of France?");
+    await until(store, () => state(store).preview.length > 0);
+    expect(preview.length).toBeLessThanOrEqual(3);
+  });
+
+  it("keeps what a run reports, and at its end has the adapter, both answers and both scores", async () => {
+    const capitals = readFileSync("public/data/capitals.train.jsonl", "utf8");
+    const right = new Map(
+      capitals.split("\n").flatMap((line) => {
+        const country = /of ([^?]+)\?/.exec(line)?.[1];
+        return country ? [[country, /assistant", "content": "([^"]+)"/.exec(line)![1]!] as const] : [];
+      }),
+    );
+    const answer = (prompt: string, asBase: boolean) => {
+      const country = /of (.+)[?.]$/.exec(prompt)?.[1] ?? "";
+      return asBase || prompt.startsWith("Tell") ? "I am a toy." : ` ${right.get(country) ?? "Amaurot."}`;
+    };
+    const { worker, store } = opened({ answer });
+    state(store).choose({ ownRows: [{ question: "What is the capital of Utopia?", answer: "Amaurot." }] });
+    await reaches(store, "ready");
+    expect(await worker.opened.at(-1)!.data.text()).toContain("Amaurot.");
+    await state(store).train();
+    const { phase, last, heldOut, curves, adapter, asked, scores } = state(store);
+    expect(phase).toBe("done");
+    expect(last?.step).toBe(3);
+    expect([...curves.loss.values]).toEqual([4, 3, 2]);
+    expect([heldOut?.first.eval_loss, heldOut?.last.eval_loss]).toEqual([5, 2.5]);
+    expect(adapter?.files["adapter_config.json"]).toEqual(new Uint8Array([3]));
+    const france = asked?.answers.find(({ prompt }) => prompt.includes("France"));
+    expect(france).toMatchObject({ base: "I am a toy.", tuned: " Paris." });
+    const shares = scores?.checks.map((check) => [
+      check.id,
+      shareOf(check, "base")?.right,
+      shareOf(check, "tuned")?.right,
+      check.answers.length,
+    ]);
+    expect(shares).toEqual([
+      ["taught", 0, 60, 60],
+      ["rephrased", 0, 0, 60],
+      ["own", 0, 1, 1],
+    ]);
+    expect([scores?.done, scores?.total]).toEqual([242, 242]);
+    // Both sides are asked in the same words, with the same settings.
+    const [base, tuned] = worker.asked;
+    expect({ ...base, asBase: undefined }).toEqual({ ...tuned, asBase: undefined });
+    expect([base?.asBase, tuned?.asBase]).toEqual([true, false]);
+  });
+
+  it("pauses, goes on, and stops with what there is", async () => {
+    const { store } = opened({ intervalMs: 60 });
+    await reaches(store, "ready");
+    expect(wouldLose(state(store))).toBe(false);
+    const first = state(store).train();
+    await until(store, ({ last }) => last?.step === 2);
+    expect(state(store).phase).toBe("training");
+    expect(wouldLose(state(store))).toBe(true);
+    state(store).pause();
+    await first;
+    expect([state(store).phase, state(store).last?.step]).toEqual(["paused", 2]);
+    expect(state(store).adapter).toBeUndefined();
+    state(store).stop();
+    await until(store, ({ adapter }) => adapter !== undefined);
+    expect(state(store).phase).toBe("done");
+    expect(wouldLose(state(store))).toBe(true);
+    state(store).saved();
+    expect(wouldLose(state(store))).toBe(false);
+  });
+
+  it("offers nothing of a run whose GPU was lost, and keeps what an earlier run made", async () => {
+    const { worker, store } = opened({ intervalMs: 30 });
+    await reaches(store, "ready");
+    void state(store).train();
+    await until(store, ({ last }) => last !== undefined);
+    worker.lose({ ok: false, code: "device-lost", message: "The GPU was lost.", remedy: "Try again." });
+    await until(store, ({ problem }) => problem !== undefined);
+    expect(state(store).phase).toBe("choosing");
+    expect([state(store).adapter, state(store).last, state(store).summary]).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ]);
+    // The outcome of the lost run, which comes later, changes nothing.
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    expect(state(store).phase).toBe("choosing");
+
+    await state(store).train();
+    expect(state(store).phase).toBe("done");
+    const { adapter } = state(store);
+    state(store).choose({ data: { kind: "bundled", id: "bible" } });
+    await reaches(store, "ready");
+    expect(adapter).toBeDefined();
+    expect(state(store).adapter).toBe(adapter);
+  });
+
+  it("says what was refused, and tries again when asked", async () => {
+    const { worker, store } = opened();
+    await reaches(store, "ready");
+    worker.refusal = { ok: false, code: "x", message: "No.", remedy: "Wait." };
+    state(store).choose({ data: { kind: "bundled", id: "spam" } });
+    await reaches(store, "choosing");
+    expect(state(store).problem?.message).toBe("No.");
+    worker.refusal = undefined;
+    await state(store).train();
+    expect(state(store).phase).toBe("done");
+    expect(state(store).problem).toBeUndefined();
+  });
+
+  it("opens no run while a setting is wrong, and what is typed only when the typing has ended", async () => {
+    const { worker, store } = opened();
+    await reaches(store, "ready");
+    const before = worker.opened.length;
+    state(store).mistake("r", "Expected an integer.");
+    expect(state(store).phase).toBe("choosing");
+    for (const steps of [1, 12, 123]) state(store).set("train", "max_steps", steps);
+    expect(state(store).phase).toBe("choosing");
+    state(store).set("lora", "r", 4);
+    expect(state(store).phase).toBe("opening");
+    await reaches(store, "ready");
+    expect(worker.opened.length).toBe(before + 1);
+    expect(worker.opened.at(-1)!.run).toMatchObject({ lora: { r: 4 }, train: { max_steps: 123 } });
+  });
+
+  it("leaves settings alone that were changed by hand, until told otherwise", async () => {
+    const { store } = opened();
+    await reaches(store, "ready");
+    state(store).choose({ data: { kind: "bundled", id: "spam" } });
+    expect(state(store).settings.train.max_steps).toBe(400);
+    state(store).set("train", "max_steps", 7);
+    state(store).choose({ data: { kind: "bundled", id: "pirate" } });
+    expect(state(store).settings.train.max_steps).toBe(7);
+    state(store).useRecommended();
+    expect(state(store).settings.train.max_steps).toBe(200);
+  });
+
+  it("takes a run file, and says which is none", async () => {
+    const { store } = opened();
+    await state(store).readRun(new File(['{"lora": {"r": 2}}'], "run.json"));
+    expect(state(store).settings).toEqual({ lora: { r: 2 }, train: {} });
+    await state(store).readRun(new File(['{"lora": {"rank": 2}}'], "run.json"));
+    expect(state(store).problem?.message).toMatch(/run\.json.*rank/);
+    expect(state(store).settings).toEqual({ lora: { r: 2 }, train: {} });
+  });
+
+  it("trains on text that was pasted, with every tenth row held out, and asks what it begins with", async () => {
+    const { worker, store } = opened();
+    await reaches(store, "ready");
+    state(store).choose({ data: { kind: "written" } });
+    expect(state(store).phase).toBe("choosing");
+    const text = Array.from({ length: 20 }, (_, i) => `Row ${i} of some text that goes on`).join("\n");
+    state(store).choose({ text, data: { kind: "written" } });
+    await reaches(store, "ready");
+    const { data, heldOut } = worker.opened.at(-1)!;
+    expect((await data.text()).split("\n")).toHaveLength(18);
+    expect((await heldOut!.text()).split("\n")).toHaveLength(2);
+    await until(store, ({ prompts }) => prompts.length > 0);
+    expect(state(store).prompts[0]).toBe("Row 0 of some text");
+    expect(state(store).promptForm).toBe("text");
+  });
+});
