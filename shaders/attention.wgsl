@@ -15,7 +15,7 @@
 // pairs in registers. Its sums lie in one of two places:
 //   SUMS_IN_MEMORY  where they end up, for software devices: little code, which takes them long to compile
 //   otherwise       in named registers, a slice of at most 8 fours of features; a wider head is cut into slices, each
-//                   of which computes the scores anew. For GPUs.
+//                   of which computes the scores anew. For GPUs. backward_key has two sums, of at most 4 fours each.
 // Absent: workgroup memory. Neighbouring lanes of a GPU have neighbouring tiles and read the same keys from the cache.
 struct Params {
   queries_extent: u32,
@@ -47,7 +47,7 @@ struct Params {
 @group(0) @binding(14) var<storage, read_write> dkv: array<f32>;
 
 override SUMS_IN_MEMORY: bool = false;
-// Four-feature columns of an invocation's slice where its sums are in registers, at most 8.
+// Four-feature columns of an invocation's slice where its sums are in registers: at most 8, in backward_key 4.
 override QUADS: u32 = 8;
 // Every row and head starts at a multiple of four: whole vectors can be read.
 override ALIGNED: bool = true;
@@ -264,21 +264,12 @@ fn ranges(k: vec2u, l: vec2u, m: vec2u, n: vec2u) -> Ranges {
   return Ranges(vec4u(k.x, l.x, m.x, n.x), vec4u(k.y, l.y, m.y, n.y));
 }
 
-// Rows from `end` on see nothing.
-fn key_bounds(row: u32, end: u32) -> vec2u {
-  return select(vec2u(), key_range[row], row < end);
+fn key_span(rows: vec4u) -> Ranges {
+  return ranges(key_range[rows.x], key_range[rows.y], key_range[rows.z], key_range[rows.w]);
 }
 
-fn key_span(rows: vec4u, end: u32) -> Ranges {
-  return ranges(key_bounds(rows.x, end), key_bounds(rows.y, end), key_bounds(rows.z, end), key_bounds(rows.w, end));
-}
-
-fn query_bounds(row: u32, end: u32) -> vec2u {
-  return select(vec2u(), query_range[row], row < end);
-}
-
-fn query_span(rows: vec4u, end: u32) -> Ranges {
-  return ranges(query_bounds(rows.x, end), query_bounds(rows.y, end), query_bounds(rows.z, end), query_bounds(rows.w, end));
+fn query_span(rows: vec4u) -> Ranges {
+  return ranges(query_range[rows.x], query_range[rows.y], query_range[rows.z], query_range[rows.w]);
 }
 
 fn smallest(v: vec4u) -> u32 {
@@ -290,7 +281,7 @@ fn next_seen(span: Ranges, at: u32) -> u32 {
   return smallest(select(vec4u(NONE), max(span.first, vec4u(at)), span.end > vec4u(at)));
 }
 
-// Where the last range ends; at least 1, since a tile that sees nothing meets one tile all the same.
+// Where the last range ends; at least 1, since a tile that sees nothing meets one tile all the same, from NONE on.
 fn last_seen(span: Ranges) -> u32 {
   let end = span.end;
   return max(max(max(end.x, end.y), max(end.z, end.w)), 1u);
@@ -335,7 +326,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     return;
   }
   let own = within(rows_from(here.row), queries);
-  let span = key_span(own, queries);
+  let span = key_span(own);
   let end = last_seen(span);
   let quads = (params.head_dim + 3u) / 4u;
   let shared_head = key_value_head(here.head) * params.head_dim;
@@ -348,7 +339,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
   var key = next_seen(span, 0u);
   var fresh = true;
   loop {
-    let keys = rows_from(select(key, 0u, key == NONE));
+    let keys = rows_from(key);
     let k_at = starts(within(keys, end), params.kv_width, params.key_start + shared_head);
     let v_at = starts(within(keys, end), params.kv_width, params.value_start + shared_head);
     var p = mat4x4f();
@@ -375,7 +366,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
         put_y_rows(y_at, quad, scaled(over_keys(so_far, p, kv_rows(v_at, quad)), finish));
       }
     } else {
-      o0 = over_keys(scaled(o0, shrink), p, kv_rows(v_at, here.quad + 0u));
+      o0 = over_keys(scaled(o0, shrink), p, kv_rows(v_at, here.quad));
       if (QUADS > 1u) { o1 = over_keys(scaled(o1, shrink), p, kv_rows(v_at, here.quad + 1u)); }
       if (QUADS > 2u) { o2 = over_keys(scaled(o2, shrink), p, kv_rows(v_at, here.quad + 2u)); }
       if (QUADS > 3u) { o3 = over_keys(scaled(o3, shrink), p, kv_rows(v_at, here.quad + 3u)); }
@@ -391,7 +382,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
   }
   if (!SUMS_IN_MEMORY) {
     let finish = inverse(sum);
-    put_y_rows(y_at, here.quad + 0u, scaled(o0, finish));
+    put_y_rows(y_at, here.quad, scaled(o0, finish));
     if (QUADS > 1u) { put_y_rows(y_at, here.quad + 1u, scaled(o1, finish)); }
     if (QUADS > 2u) { put_y_rows(y_at, here.quad + 2u, scaled(o2, finish)); }
     if (QUADS > 3u) { put_y_rows(y_at, here.quad + 3u, scaled(o3, finish)); }
@@ -466,7 +457,7 @@ fn backward_query(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
     return;
   }
   let own = within(rows_from(here.row), queries);
-  let span = key_span(own, queries);
+  let span = key_span(own);
   let end = last_seen(span);
   let quads = (params.head_dim + 3u) / 4u;
   let shared_head = key_value_head(here.head) * params.head_dim;
@@ -478,7 +469,7 @@ fn backward_query(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
   var key = next_seen(span, 0u);
   var fresh = true;
   loop {
-    let keys = rows_from(select(key, 0u, key == NONE));
+    let keys = rows_from(key);
     let k_at = starts(within(keys, end), params.kv_width, params.key_start + shared_head);
     let v_at = starts(within(keys, end), params.kv_width, params.value_start + shared_head);
     var s = mat4x4f();
@@ -497,7 +488,7 @@ fn backward_query(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
         put_dq_rows(q_at, quad, over_keys(so_far, ds, kv_rows(k_at, quad)));
       }
     } else {
-      g0 = over_keys(g0, ds, kv_rows(k_at, here.quad + 0u));
+      g0 = over_keys(g0, ds, kv_rows(k_at, here.quad));
       if (QUADS > 1u) { g1 = over_keys(g1, ds, kv_rows(k_at, here.quad + 1u)); }
       if (QUADS > 2u) { g2 = over_keys(g2, ds, kv_rows(k_at, here.quad + 2u)); }
       if (QUADS > 3u) { g3 = over_keys(g3, ds, kv_rows(k_at, here.quad + 3u)); }
@@ -513,7 +504,7 @@ fn backward_query(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
     }
   }
   if (!SUMS_IN_MEMORY) {
-    put_dq_rows(q_at, here.quad + 0u, g0);
+    put_dq_rows(q_at, here.quad, g0);
     if (QUADS > 1u) { put_dq_rows(q_at, here.quad + 1u, g1); }
     if (QUADS > 2u) { put_dq_rows(q_at, here.quad + 2u, g2); }
     if (QUADS > 3u) { put_dq_rows(q_at, here.quad + 3u, g3); }
@@ -534,23 +525,23 @@ fn backward_key(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
     return;
   }
   let own = within(rows_from(here.row), keys);
-  let seen_by = query_span(own, keys);
+  let seen_by = query_span(own);
   let end = last_seen(seen_by);
   let quads = (params.head_dim + 3u) / 4u;
   let k_at = starts(own, params.kv_width, params.key_start + here.head * params.head_dim);
   let v_at = starts(own, params.kv_width, params.value_start + here.head * params.head_dim);
   let sharing = params.heads / params.key_value_heads;
   var g0 = mat4x4f(); var g1 = mat4x4f(); var g2 = mat4x4f(); var g3 = mat4x4f();
-  var g4 = mat4x4f(); var g5 = mat4x4f(); var g6 = mat4x4f(); var g7 = mat4x4f();
   var h0 = mat4x4f(); var h1 = mat4x4f(); var h2 = mat4x4f(); var h3 = mat4x4f();
-  var h4 = mat4x4f(); var h5 = mat4x4f(); var h6 = mat4x4f(); var h7 = mat4x4f();
   var fresh = true;
   for (var head = here.head * sharing; head < (here.head + 1u) * sharing; head++) {
     var query = next_seen(seen_by, 0u);
     loop {
-      let met = rows_from(select(query, 0u, query == NONE));
+      let met = rows_from(query);
       let queries = within(met, end);
-      let span = key_span(met, select(end, 0u, query == NONE));
+      let known = key_span(queries);
+      // The doubles of the last row see nothing: it counts once.
+      let span = Ranges(known.first, select(vec4u(), known.end, met < vec4u(end)));
       let saved = stats_of(queries, head);
       let q_at = starts(queries, params.q_width, params.q_start + head * params.head_dim);
       let dy_at = starts(queries, params.heads * params.head_dim, head * params.head_dim);
@@ -574,22 +565,14 @@ fn backward_key(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
           put_dkv_rows(v_at, quad, over_queries(dv, p, dy_rows(dy_at, quad)));
         }
       } else {
-        g0 = over_queries(g0, ds, q_rows(q_at, here.quad + 0u));
+        g0 = over_queries(g0, ds, q_rows(q_at, here.quad));
         if (QUADS > 1u) { g1 = over_queries(g1, ds, q_rows(q_at, here.quad + 1u)); }
         if (QUADS > 2u) { g2 = over_queries(g2, ds, q_rows(q_at, here.quad + 2u)); }
         if (QUADS > 3u) { g3 = over_queries(g3, ds, q_rows(q_at, here.quad + 3u)); }
-        if (QUADS > 4u) { g4 = over_queries(g4, ds, q_rows(q_at, here.quad + 4u)); }
-        if (QUADS > 5u) { g5 = over_queries(g5, ds, q_rows(q_at, here.quad + 5u)); }
-        if (QUADS > 6u) { g6 = over_queries(g6, ds, q_rows(q_at, here.quad + 6u)); }
-        if (QUADS > 7u) { g7 = over_queries(g7, ds, q_rows(q_at, here.quad + 7u)); }
-        h0 = over_queries(h0, p, dy_rows(dy_at, here.quad + 0u));
+        h0 = over_queries(h0, p, dy_rows(dy_at, here.quad));
         if (QUADS > 1u) { h1 = over_queries(h1, p, dy_rows(dy_at, here.quad + 1u)); }
         if (QUADS > 2u) { h2 = over_queries(h2, p, dy_rows(dy_at, here.quad + 2u)); }
         if (QUADS > 3u) { h3 = over_queries(h3, p, dy_rows(dy_at, here.quad + 3u)); }
-        if (QUADS > 4u) { h4 = over_queries(h4, p, dy_rows(dy_at, here.quad + 4u)); }
-        if (QUADS > 5u) { h5 = over_queries(h5, p, dy_rows(dy_at, here.quad + 5u)); }
-        if (QUADS > 6u) { h6 = over_queries(h6, p, dy_rows(dy_at, here.quad + 6u)); }
-        if (QUADS > 7u) { h7 = over_queries(h7, p, dy_rows(dy_at, here.quad + 7u)); }
       }
       fresh = false;
       query = next_seen(seen_by, met.x + TILE);
@@ -599,22 +582,14 @@ fn backward_key(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
     }
   }
   if (!SUMS_IN_MEMORY) {
-    put_dkv_rows(k_at, here.quad + 0u, g0);
+    put_dkv_rows(k_at, here.quad, g0);
     if (QUADS > 1u) { put_dkv_rows(k_at, here.quad + 1u, g1); }
     if (QUADS > 2u) { put_dkv_rows(k_at, here.quad + 2u, g2); }
     if (QUADS > 3u) { put_dkv_rows(k_at, here.quad + 3u, g3); }
-    if (QUADS > 4u) { put_dkv_rows(k_at, here.quad + 4u, g4); }
-    if (QUADS > 5u) { put_dkv_rows(k_at, here.quad + 5u, g5); }
-    if (QUADS > 6u) { put_dkv_rows(k_at, here.quad + 6u, g6); }
-    if (QUADS > 7u) { put_dkv_rows(k_at, here.quad + 7u, g7); }
-    put_dkv_rows(v_at, here.quad + 0u, h0);
+    put_dkv_rows(v_at, here.quad, h0);
     if (QUADS > 1u) { put_dkv_rows(v_at, here.quad + 1u, h1); }
     if (QUADS > 2u) { put_dkv_rows(v_at, here.quad + 2u, h2); }
     if (QUADS > 3u) { put_dkv_rows(v_at, here.quad + 3u, h3); }
-    if (QUADS > 4u) { put_dkv_rows(v_at, here.quad + 4u, h4); }
-    if (QUADS > 5u) { put_dkv_rows(v_at, here.quad + 5u, h5); }
-    if (QUADS > 6u) { put_dkv_rows(v_at, here.quad + 6u, h6); }
-    if (QUADS > 7u) { put_dkv_rows(v_at, here.quad + 7u, h7); }
   }
 }
 

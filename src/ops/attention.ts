@@ -31,14 +31,14 @@ type TiledPass = "forward" | "backward_query" | "backward_key";
 interface Tiling {
   /** Whether an invocation's sums lie in memory, or in registers. */
   readonly sumsInMemory: boolean;
-  /** The most features that an invocation keeps sums of in registers, in fours: at most 8. */
+  /** The most features that an invocation keeps sums of in registers, in fours: at most 8, backward_key's 4. */
   readonly quads: Readonly<Record<TiledPass, number>>;
   readonly lanes: number;
 }
 
 /** What each form is for stands in shaders/attention.wgsl. Two sums a feature make backward_key's slice narrower. */
 export const attentionTilings: Readonly<Record<DeviceClass, Tiling>> = {
-  software: { sumsInMemory: true, quads: { forward: 8, backward_query: 8, backward_key: 8 }, lanes: 8 },
+  software: { sumsInMemory: true, quads: { forward: 8, backward_query: 8, backward_key: 4 }, lanes: 8 },
   gpu: { sumsInMemory: false, quads: { forward: 8, backward_query: 8, backward_key: 4 }, lanes: 64 },
 };
 

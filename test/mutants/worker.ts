@@ -34,7 +34,7 @@ class WatchedDevice {
   readonly refusals: string[] = [];
   /** Keys of the pipelines made (see kernelKey). */
   readonly pipelines = new Set<string>();
-  replacement: Replacement | undefined;
+  private replacement: Replacement | undefined;
   readonly device: GPUDevice;
   private readonly texts = new WeakMap<GPUShaderModule, string>();
   private readonly unbroken = new Map<string, GPUShaderModule>();
@@ -42,6 +42,8 @@ class WatchedDevice {
   private readonly checks: Promise<void>[] = [];
   /** Modules and pipelines of unbroken shaders: what is held need not be compiled again. */
   private readonly held = new Map<string, unknown>();
+  /** Pipelines of the broken shader at hand, for as long as its cases are asked one after another. */
+  private readonly broken = new Map<string, unknown>();
 
   constructor(device: GPUDevice) {
     this.device = device;
@@ -72,7 +74,7 @@ class WatchedDevice {
       }
       try {
         const pipeline = await createPipeline({ ...descriptor, compute: made });
-        if (!concerned) this.held.set(key, pipeline);
+        (concerned ? this.broken : this.held).set(key, pipeline);
         return pipeline;
       } catch (error) {
         this.refusals.push(error instanceof Error ? error.message : String(error));
@@ -84,6 +86,12 @@ class WatchedDevice {
       listen(type, listener);
       this.listeners.push(() => device.removeEventListener(type, listener));
     };
+  }
+
+  /** Before a case: what it shall break. */
+  replace(replacement: Replacement | undefined): void {
+    if (replacement?.text !== this.replacement?.text) this.broken.clear();
+    this.replacement = replacement;
   }
 
   /** After a case; resolves when all that it asked for has been answered. */
@@ -107,7 +115,7 @@ async function run(suites: ReadonlyMap<string, KernelSuite>, request: Request): 
   }
   const { device, refusals, pipelines } = watched;
   pipelines.clear();
-  watched.replacement = request.replacement;
+  watched.replace(request.replacement);
   const restore = request.replacement && setShaderText(request.replacement.file, request.replacement.text);
   const start = performance.now();
   const elapsedMs = () => performance.now() - start;

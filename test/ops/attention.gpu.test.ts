@@ -278,6 +278,7 @@ const cases: readonly Case[] = [
     gap: 3,
     forms: both,
   },
+  { name: "heads of 24", ranges: causal([6]), ...one, headDim: 24, forms: ["gpu"] },
   { name: "uneven slices", ranges: causal([6]), heads: 3, keyValueHeads: 1, headDim: 36, forms: ["gpu"] },
   {
     name: "added to another branch",
