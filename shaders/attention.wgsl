@@ -105,6 +105,11 @@ fn starts(rows: vec4u, width: u32, column: u32) -> vec4u {
   return rows * width + column;
 }
 
+// Whether an invocation's slice is so wide that it has the sum `k`.
+fn has(k: u32) -> bool {
+  return k < QUADS;
+}
+
 // Which of four features belong to the head.
 fn inside(quad: u32) -> vec4<bool> {
   return 4u * quad + STEPS < vec4u(params.head_dim);
@@ -367,13 +372,13 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
       }
     } else {
       o0 = over_keys(scaled(o0, shrink), p, kv_rows(v_at, here.quad));
-      if (QUADS > 1u) { o1 = over_keys(scaled(o1, shrink), p, kv_rows(v_at, here.quad + 1u)); }
-      if (QUADS > 2u) { o2 = over_keys(scaled(o2, shrink), p, kv_rows(v_at, here.quad + 2u)); }
-      if (QUADS > 3u) { o3 = over_keys(scaled(o3, shrink), p, kv_rows(v_at, here.quad + 3u)); }
-      if (QUADS > 4u) { o4 = over_keys(scaled(o4, shrink), p, kv_rows(v_at, here.quad + 4u)); }
-      if (QUADS > 5u) { o5 = over_keys(scaled(o5, shrink), p, kv_rows(v_at, here.quad + 5u)); }
-      if (QUADS > 6u) { o6 = over_keys(scaled(o6, shrink), p, kv_rows(v_at, here.quad + 6u)); }
-      if (QUADS > 7u) { o7 = over_keys(scaled(o7, shrink), p, kv_rows(v_at, here.quad + 7u)); }
+      if (has(1u)) { o1 = over_keys(scaled(o1, shrink), p, kv_rows(v_at, here.quad + 1u)); }
+      if (has(2u)) { o2 = over_keys(scaled(o2, shrink), p, kv_rows(v_at, here.quad + 2u)); }
+      if (has(3u)) { o3 = over_keys(scaled(o3, shrink), p, kv_rows(v_at, here.quad + 3u)); }
+      if (has(4u)) { o4 = over_keys(scaled(o4, shrink), p, kv_rows(v_at, here.quad + 4u)); }
+      if (has(5u)) { o5 = over_keys(scaled(o5, shrink), p, kv_rows(v_at, here.quad + 5u)); }
+      if (has(6u)) { o6 = over_keys(scaled(o6, shrink), p, kv_rows(v_at, here.quad + 6u)); }
+      if (has(7u)) { o7 = over_keys(scaled(o7, shrink), p, kv_rows(v_at, here.quad + 7u)); }
     }
     fresh = false;
     if (key == NONE) {
@@ -383,13 +388,13 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
   if (!SUMS_IN_MEMORY) {
     let finish = inverse(sum);
     put_y_rows(y_at, here.quad, scaled(o0, finish));
-    if (QUADS > 1u) { put_y_rows(y_at, here.quad + 1u, scaled(o1, finish)); }
-    if (QUADS > 2u) { put_y_rows(y_at, here.quad + 2u, scaled(o2, finish)); }
-    if (QUADS > 3u) { put_y_rows(y_at, here.quad + 3u, scaled(o3, finish)); }
-    if (QUADS > 4u) { put_y_rows(y_at, here.quad + 4u, scaled(o4, finish)); }
-    if (QUADS > 5u) { put_y_rows(y_at, here.quad + 5u, scaled(o5, finish)); }
-    if (QUADS > 6u) { put_y_rows(y_at, here.quad + 6u, scaled(o6, finish)); }
-    if (QUADS > 7u) { put_y_rows(y_at, here.quad + 7u, scaled(o7, finish)); }
+    if (has(1u)) { put_y_rows(y_at, here.quad + 1u, scaled(o1, finish)); }
+    if (has(2u)) { put_y_rows(y_at, here.quad + 2u, scaled(o2, finish)); }
+    if (has(3u)) { put_y_rows(y_at, here.quad + 3u, scaled(o3, finish)); }
+    if (has(4u)) { put_y_rows(y_at, here.quad + 4u, scaled(o4, finish)); }
+    if (has(5u)) { put_y_rows(y_at, here.quad + 5u, scaled(o5, finish)); }
+    if (has(6u)) { put_y_rows(y_at, here.quad + 6u, scaled(o6, finish)); }
+    if (has(7u)) { put_y_rows(y_at, here.quad + 7u, scaled(o7, finish)); }
   }
   if (here.quad == 0u) {
     let lse_at = starts(own, params.heads, here.head);
@@ -489,13 +494,13 @@ fn backward_query(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
       }
     } else {
       g0 = over_keys(g0, ds, kv_rows(k_at, here.quad));
-      if (QUADS > 1u) { g1 = over_keys(g1, ds, kv_rows(k_at, here.quad + 1u)); }
-      if (QUADS > 2u) { g2 = over_keys(g2, ds, kv_rows(k_at, here.quad + 2u)); }
-      if (QUADS > 3u) { g3 = over_keys(g3, ds, kv_rows(k_at, here.quad + 3u)); }
-      if (QUADS > 4u) { g4 = over_keys(g4, ds, kv_rows(k_at, here.quad + 4u)); }
-      if (QUADS > 5u) { g5 = over_keys(g5, ds, kv_rows(k_at, here.quad + 5u)); }
-      if (QUADS > 6u) { g6 = over_keys(g6, ds, kv_rows(k_at, here.quad + 6u)); }
-      if (QUADS > 7u) { g7 = over_keys(g7, ds, kv_rows(k_at, here.quad + 7u)); }
+      if (has(1u)) { g1 = over_keys(g1, ds, kv_rows(k_at, here.quad + 1u)); }
+      if (has(2u)) { g2 = over_keys(g2, ds, kv_rows(k_at, here.quad + 2u)); }
+      if (has(3u)) { g3 = over_keys(g3, ds, kv_rows(k_at, here.quad + 3u)); }
+      if (has(4u)) { g4 = over_keys(g4, ds, kv_rows(k_at, here.quad + 4u)); }
+      if (has(5u)) { g5 = over_keys(g5, ds, kv_rows(k_at, here.quad + 5u)); }
+      if (has(6u)) { g6 = over_keys(g6, ds, kv_rows(k_at, here.quad + 6u)); }
+      if (has(7u)) { g7 = over_keys(g7, ds, kv_rows(k_at, here.quad + 7u)); }
     }
     fresh = false;
     key = next_seen(span, keys.x + TILE);
@@ -505,13 +510,13 @@ fn backward_query(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
   }
   if (!SUMS_IN_MEMORY) {
     put_dq_rows(q_at, here.quad, g0);
-    if (QUADS > 1u) { put_dq_rows(q_at, here.quad + 1u, g1); }
-    if (QUADS > 2u) { put_dq_rows(q_at, here.quad + 2u, g2); }
-    if (QUADS > 3u) { put_dq_rows(q_at, here.quad + 3u, g3); }
-    if (QUADS > 4u) { put_dq_rows(q_at, here.quad + 4u, g4); }
-    if (QUADS > 5u) { put_dq_rows(q_at, here.quad + 5u, g5); }
-    if (QUADS > 6u) { put_dq_rows(q_at, here.quad + 6u, g6); }
-    if (QUADS > 7u) { put_dq_rows(q_at, here.quad + 7u, g7); }
+    if (has(1u)) { put_dq_rows(q_at, here.quad + 1u, g1); }
+    if (has(2u)) { put_dq_rows(q_at, here.quad + 2u, g2); }
+    if (has(3u)) { put_dq_rows(q_at, here.quad + 3u, g3); }
+    if (has(4u)) { put_dq_rows(q_at, here.quad + 4u, g4); }
+    if (has(5u)) { put_dq_rows(q_at, here.quad + 5u, g5); }
+    if (has(6u)) { put_dq_rows(q_at, here.quad + 6u, g6); }
+    if (has(7u)) { put_dq_rows(q_at, here.quad + 7u, g7); }
   }
 }
 
@@ -566,13 +571,13 @@ fn backward_key(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
         }
       } else {
         g0 = over_queries(g0, ds, q_rows(q_at, here.quad));
-        if (QUADS > 1u) { g1 = over_queries(g1, ds, q_rows(q_at, here.quad + 1u)); }
-        if (QUADS > 2u) { g2 = over_queries(g2, ds, q_rows(q_at, here.quad + 2u)); }
-        if (QUADS > 3u) { g3 = over_queries(g3, ds, q_rows(q_at, here.quad + 3u)); }
+        if (has(1u)) { g1 = over_queries(g1, ds, q_rows(q_at, here.quad + 1u)); }
+        if (has(2u)) { g2 = over_queries(g2, ds, q_rows(q_at, here.quad + 2u)); }
+        if (has(3u)) { g3 = over_queries(g3, ds, q_rows(q_at, here.quad + 3u)); }
         h0 = over_queries(h0, p, dy_rows(dy_at, here.quad));
-        if (QUADS > 1u) { h1 = over_queries(h1, p, dy_rows(dy_at, here.quad + 1u)); }
-        if (QUADS > 2u) { h2 = over_queries(h2, p, dy_rows(dy_at, here.quad + 2u)); }
-        if (QUADS > 3u) { h3 = over_queries(h3, p, dy_rows(dy_at, here.quad + 3u)); }
+        if (has(1u)) { h1 = over_queries(h1, p, dy_rows(dy_at, here.quad + 1u)); }
+        if (has(2u)) { h2 = over_queries(h2, p, dy_rows(dy_at, here.quad + 2u)); }
+        if (has(3u)) { h3 = over_queries(h3, p, dy_rows(dy_at, here.quad + 3u)); }
       }
       fresh = false;
       query = next_seen(seen_by, met.x + TILE);
@@ -583,13 +588,13 @@ fn backward_key(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
   }
   if (!SUMS_IN_MEMORY) {
     put_dkv_rows(k_at, here.quad, g0);
-    if (QUADS > 1u) { put_dkv_rows(k_at, here.quad + 1u, g1); }
-    if (QUADS > 2u) { put_dkv_rows(k_at, here.quad + 2u, g2); }
-    if (QUADS > 3u) { put_dkv_rows(k_at, here.quad + 3u, g3); }
+    if (has(1u)) { put_dkv_rows(k_at, here.quad + 1u, g1); }
+    if (has(2u)) { put_dkv_rows(k_at, here.quad + 2u, g2); }
+    if (has(3u)) { put_dkv_rows(k_at, here.quad + 3u, g3); }
     put_dkv_rows(v_at, here.quad, h0);
-    if (QUADS > 1u) { put_dkv_rows(v_at, here.quad + 1u, h1); }
-    if (QUADS > 2u) { put_dkv_rows(v_at, here.quad + 2u, h2); }
-    if (QUADS > 3u) { put_dkv_rows(v_at, here.quad + 3u, h3); }
+    if (has(1u)) { put_dkv_rows(v_at, here.quad + 1u, h1); }
+    if (has(2u)) { put_dkv_rows(v_at, here.quad + 2u, h2); }
+    if (has(3u)) { put_dkv_rows(v_at, here.quad + 3u, h3); }
   }
 }
 

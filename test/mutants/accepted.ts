@@ -132,4 +132,26 @@ export const accepted: readonly Accepted[] = [
     after: "for (var t = 0u; t <= rows(); t += STEPS) {",
     reason: "The round too many reads zeros for dy: it adds nothing and takes time.",
   },
+  {
+    file: "attention",
+    fn: "",
+    before: "const NONE = 0xffffffffu;",
+    after: "const NONE = 0xfffffffeu;",
+    reason: "Any number that is no row's will do.",
+  },
+  {
+    file: "attention",
+    fn: "next_seen",
+    before: "return smallest(select(vec4u(NONE), max(span.first, vec4u(at)), span.end > vec4u(at)));",
+    after: "return smallest(select(vec4u(NONE), max(span.first, vec4u(at)), span.end >= vec4u(at)));",
+    reason: "The tile past the last key is met in vain: all of its pairs are hidden. It takes time.",
+  },
+  {
+    file: "attention",
+    fn: "has",
+    before: "return k < QUADS;",
+    after: "return k <= QUADS;",
+    reason:
+      "The sum too many is that of the next slice's first four, computed alike, or lies past the head and is not stored.",
+  },
 ];

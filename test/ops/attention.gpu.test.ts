@@ -306,6 +306,18 @@ const cases: readonly Case[] = [
     headDim: 8,
     forms: both,
   },
+  {
+    // Each place of a tile has once the first key that its tile sees, and the last.
+    name: "ranges in any order",
+    ranges: Array.from({ length: 16 }, (_, i): [number, number] =>
+      i % 4 === i >> 2 ? [1, 39] : [6 + (i % 4), 30 - i],
+    ),
+    keys: 40,
+    heads: 1,
+    keyValueHeads: 1,
+    headDim: 8,
+    forms: ["software"],
+  },
   // Without the running maximum exp of a score would overflow.
   { name: "large scores", ranges: causal([33]), ...one, headDim: 16, scale: 8, tolerance: 1e-4, forms: both },
   {
