@@ -89,11 +89,11 @@ function rowWords({ used, tokens, targets, leftOut, cut, replacedSurrogates }: R
 }
 
 /** What was planned, part by part, and what the device was asked for. */
-function Memory({ summary: { memory } }: { store: StoreApi<PageState>; summary: RunSummary }) {
-  const total = PARTS.reduce((sum, [part]) => sum + memory[part], 0);
+function Memory({ store, summary: { memory } }: { store: StoreApi<PageState>; summary: RunSummary }) {
+  const taken = useStore(store, (state) => state.memory);
   return (
     <>
-      {bytes(total)} estimated
+      {bytes(sumOf(memory))} estimated, {taken ? bytes(sumOf(taken)) : "—"} measured
       <div className="memory" aria-hidden="true">
         {PARTS.map(([part]) => (
           <span key={part} className={part} style={{ flexGrow: memory[part] }} />
@@ -108,4 +108,8 @@ function Memory({ summary: { memory } }: { store: StoreApi<PageState>; summary: 
       </ul>
     </>
   );
+}
+
+function sumOf(memory: MemoryEstimate): number {
+  return PARTS.reduce((sum, [part]) => sum + memory[part], 0);
 }

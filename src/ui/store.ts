@@ -8,6 +8,7 @@ import type {
   DeviceFacts,
   EvaluationReport,
   Failure,
+  MemoryEstimate,
   Progress,
   Report,
   Result,
@@ -62,6 +63,8 @@ export interface PageState {
   /** Absent until the worker has answered. */
   readonly device: Result<DeviceFacts> | undefined;
   readonly summary: RunSummary | undefined;
+  /** What the device was asked for, measured when the first report came. */
+  readonly memory: MemoryEstimate | undefined;
   readonly progress: Progress | undefined;
   /** Filled as reports come; `recorded` counts how often. */
   readonly curves: Curves;
@@ -112,7 +115,7 @@ const TYPING_MS = 300;
 
 function noRun() {
   return {
-    ...{ summary: undefined, progress: undefined, last: undefined, heldOut: undefined },
+    ...{ summary: undefined, memory: undefined, progress: undefined, last: undefined, heldOut: undefined },
     ...{ asked: undefined, scores: undefined, curves: new Curves(), recorded: 0 },
   };
 }
@@ -165,9 +168,16 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
       set({ prompts: promptsFrom(first), promptForm: form });
     }
 
+    async function measure(): Promise<void> {
+      const of = opens;
+      const memory = await worker.memory();
+      if (of === opens && memory.ok) set({ memory: memory.value });
+    }
+
     function take(reports: readonly Report[]): void {
       const { curves, phase, heldOut, last, recorded } = get();
       curves.take(reports);
+      if (recorded === 0) void measure();
       const evaluations = reports.filter((report) => "eval_loss" in report);
       const first = heldOut?.first ?? evaluations[0];
       set({

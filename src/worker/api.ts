@@ -137,6 +137,8 @@ export interface TrainApi {
   ): Promise<Result<readonly string[]>>;
   /** Lets `answers` return with what there is. */
   stopAnswers(): Promise<void>;
+  /** What the device holds now, counted as its memory was taken; at once, while steps are taken too. */
+  memory(): Promise<Result<MemoryEstimate>>;
   /** The adapter as it is after the last step, by file name. While steps are taken it is waited for. */
   adapter(): Promise<Result<Record<string, Uint8Array>>>;
   /** Ends the open run and gives back its memory. */

@@ -5,6 +5,7 @@ import type {
   AnswerRequest,
   AnswerText,
   DeviceFacts,
+  MemoryEstimate,
   OpenRequest,
   Progress,
   Report,
@@ -65,6 +66,10 @@ export class TrainClient implements TrainApi {
 
   async stopAnswers(): Promise<void> {
     await this.remote.stopAnswers().catch(() => {});
+  }
+
+  memory(): Promise<Result<MemoryEstimate>> {
+    return this.answer(this.remote.memory());
   }
 
   adapter(): Promise<Result<Record<string, Uint8Array>>> {

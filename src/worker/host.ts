@@ -14,6 +14,7 @@ import type {
   AnswerText,
   DeviceFacts,
   Failure,
+  MemoryEstimate,
   OpenRequest,
   Progress,
   Report,
@@ -132,6 +133,23 @@ export class TrainHost implements TrainApi {
 
   async stopAnswers(): Promise<void> {
     this.answerStops++;
+  }
+
+  async memory(): Promise<Result<MemoryEstimate>> {
+    try {
+      const { bytes } = this.opened().held.gpu;
+      const of = (purpose: keyof MemoryEstimate) => bytes.get(purpose) ?? 0;
+      return success({
+        base: of("base"),
+        adapter: of("adapter"),
+        optimizer: of("optimizer"),
+        activations: of("activations"),
+        inputs: of("inputs"),
+        control: of("control"),
+      });
+    } catch (thrown) {
+      return failure(thrown);
+    }
   }
 
   async pause(): Promise<void> {

@@ -7,6 +7,7 @@ import type {
   AnswerText,
   DeviceFacts,
   Failure,
+  MemoryEstimate,
   OpenRequest,
   Progress,
   Report,
@@ -111,6 +112,10 @@ export class RecordedWorker implements TrainApi {
   }
 
   async stopAnswers(): Promise<void> {}
+
+  async memory(): Promise<Result<MemoryEstimate>> {
+    return this.refusal ?? { ok: true, value: MEMORY };
+  }
 
   async adapter(): Promise<Result<Record<string, Uint8Array>>> {
     return this.refusal ?? { ok: true, value: { "adapter_config.json": new Uint8Array([this.steps]) } };
