@@ -8,7 +8,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.{ts,tsx}"],
-          exclude: ["test/**/*.gpu.test.ts", "test/e2e/**"],
+          exclude: ["test/**/*.gpu.test.ts", "test/e2e/**", "test/demos/**"],
           testTimeout: 30_000,
         },
       },
@@ -33,6 +33,15 @@ export default defineConfig({
           pool: "forks",
           fileParallelism: false,
           testTimeout: 120_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: "demos",
+          include: ["test/demos/**/*.test.ts"],
+          globalSetup: "test/e2e/site.ts",
+          pool: "forks",
           hookTimeout: 60_000,
         },
       },

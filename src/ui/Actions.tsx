@@ -7,25 +7,31 @@ import type { PageState } from "./store.ts";
 
 /** The buttons, and in one line how things stand. */
 export function Actions({ store }: { store: StoreApi<PageState> }) {
-  const state = useStore(store);
-  const { phase, device, adapter, mistakes } = state;
+  const phase = useStore(store, (state) => state.phase);
+  const possible = useStore(
+    store,
+    ({ device, mistakes }) => device?.ok !== false && Object.keys(mistakes).length === 0,
+  );
+  const adapter = useStore(store, (state) => state.adapter);
+  const word = useStore(store, trainWord);
+  const status = useStore(store, statusWords);
+  const { train, pause, stop, takeAdapter, saved } = store.getState();
   const trains = phase === "preparing" || phase === "training";
   const busy = phase === "opening" || trains;
-  const possible = device?.ok !== false && Object.keys(mistakes).length === 0;
   const download = async () => {
-    const taken = await state.takeAdapter();
+    const taken = await takeAdapter();
     if (!taken) return;
     downloadZip(taken.files, taken.name);
-    if (phase !== "paused") state.saved();
+    if (phase !== "paused") saved();
   };
   return (
     <div className="actions">
       <Card size="2">
         <div className="buttons">
-          <Button size="3" disabled={!possible || busy} onClick={() => void state.train()}>
-            {trainWord(state)}
+          <Button size="3" disabled={!possible || busy} onClick={() => void train()}>
+            {word}
           </Button>
-          <Button size="3" variant="soft" color="gray" disabled={phase !== "training"} onClick={state.pause}>
+          <Button size="3" variant="soft" color="gray" disabled={phase !== "training"} onClick={pause}>
             Pause
           </Button>
           <Button
@@ -33,7 +39,7 @@ export function Actions({ store }: { store: StoreApi<PageState> }) {
             variant="soft"
             color="gray"
             disabled={!trains && phase !== "paused"}
-            onClick={state.stop}
+            onClick={stop}
           >
             Stop
           </Button>
@@ -45,9 +51,9 @@ export function Actions({ store }: { store: StoreApi<PageState> }) {
           >
             Download adapter
           </Button>
-          <p role="status">{statusWords(state)}</p>
+          <p role="status">{status}</p>
         </div>
-        <Steps state={state} />
+        <Steps store={store} />
       </Card>
     </div>
   );
@@ -88,7 +94,12 @@ function statusWords({ phase, problem, device, summary, last, choices, mistakes 
 }
 
 /** How far the run is; before its first step, how far the preparation. */
-function Steps({ state: { phase, progress, summary, last, asking } }: { state: PageState }) {
+function Steps({ store }: { store: StoreApi<PageState> }) {
+  const phase = useStore(store, (state) => state.phase);
+  const progress = useStore(store, (state) => state.progress);
+  const steps = useStore(store, ({ summary }) => summary?.steps);
+  const last = useStore(store, (state) => state.last);
+  const asking = useStore(store, (state) => state.asking);
   if (progress && ((phase === "preparing" && !last) || asking)) {
     const { stage, done, total } = progress;
     const words =
@@ -106,6 +117,6 @@ function Steps({ state: { phase, progress, summary, last, asking } }: { state: P
       </>
     );
   }
-  if (!summary || !last) return null;
-  return <progress aria-label="Steps taken" max={summary.steps} value={last.step} />;
+  if (steps === undefined || !last) return null;
+  return <progress aria-label="Steps taken" max={steps} value={last.step} />;
 }

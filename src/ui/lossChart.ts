@@ -46,7 +46,8 @@ export class LossChart {
   }
 
   private points(): uPlot.AlignedData {
-    return chartPoints(this.curves(), Math.max(100, this.host.clientWidth)) as uPlot.AlignedData;
+    // Two points a column, the lowest and the highest, in columns of two pixels: a line is no thinner.
+    return chartPoints(this.curves(), Math.max(100, this.host.clientWidth / 2)) as uPlot.AlignedData;
   }
 
   private make(): uPlot {

@@ -1,10 +1,10 @@
 /** The page answers at once, whatever a run reports. */
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import react from "@vitejs/plugin-react";
 import type { Browser, Page } from "playwright-core";
-import { build, type PreviewServer, preview } from "vite";
+import { type PreviewServer, preview } from "vite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { launchBrowser } from "../../scripts/browser.mjs";
 
@@ -14,25 +14,17 @@ const PER_BATCH = 500;
 /** The longest that a task of the page's main thread may take. */
 const LONGEST_MS = 50;
 
-interface Task {
-  readonly startMs: number;
-  readonly ms: number;
-}
-
 const built = mkdtempSync(join(tmpdir(), "graft-replay-"));
 let server: PreviewServer;
 let browser: Browser;
 
 beforeAll(async () => {
   const root = join(import.meta.dirname, "replay");
-  const common = { root, configFile: false as const, logLevel: "error" as const, plugins: [react()] };
-  await build({
-    ...common,
-    mode: "production",
-    define: { "process.env.NODE_ENV": '"production"' },
-    build: { outDir: built, emptyOutDir: true, target: "es2023" },
-  });
-  server = await preview({ ...common, build: { outDir: built } });
+  // Not in this process: vitest sets NODE_ENV, which would put React's development build into the page.
+  const { NODE_ENV: _, ...env } = process.env;
+  const given = ["build", root, "--outDir", built, "--emptyOutDir", "--logLevel", "error"];
+  execFileSync(process.execPath, ["node_modules/vite/bin/vite.js", ...given], { env, stdio: "inherit" });
+  server = await preview({ root, configFile: false, logLevel: "error", build: { outDir: built } });
   browser = await launchBrowser();
 }, 120_000);
 afterAll(async () => {
@@ -48,33 +40,45 @@ async function open(steps: number, perBatch: number): Promise<Page> {
   await page.getByRole("status").filter({ hasText: "Ready to train." }).waitFor();
   // What the page takes to appear is no matter of the run.
   await page.waitForTimeout(500);
-  await page.evaluate(() => {
-    const long: { startMs: number; ms: number }[] = [];
-    Object.assign(globalThis, { longTasks: long });
-    new PerformanceObserver((list) => {
-      for (const { startTime, duration } of list.getEntries())
-        long.push({ startMs: startTime, ms: duration });
-    }).observe({ type: "longtask" });
-  });
   return page;
 }
 
-/** The tasks that took longer than 50 ms: the browser tells of no others. */
-async function longTasks(page: Page): Promise<Task[]> {
-  // They are told a moment after they end.
-  await page.waitForTimeout(300);
-  return page.evaluate(() => (globalThis as unknown as { longTasks: Task[] }).longTasks);
+interface TraceEvent {
+  readonly name: string;
+  readonly pid: number;
+  readonly tid: number;
+  /** Microseconds that the thread itself worked: on a busy machine a task also waits, which is no fault of the page. */
+  readonly tdur?: number;
+  readonly args: { readonly name?: string };
+}
+
+/** The longest task of the page's main thread while `work` is done, in milliseconds of its own work. */
+async function longestTask(page: Page, work: () => Promise<unknown>): Promise<number> {
+  await browser.startTracing(page, { categories: ["toplevel"] });
+  await work();
+  const { traceEvents } = JSON.parse((await browser.stopTracing()).toString()) as {
+    traceEvents: TraceEvent[];
+  };
+  const isMain = ({ name, args }: TraceEvent) => name === "thread_name" && args.name === "CrRendererMain";
+  const mains = new Set(traceEvents.filter(isMain).map(({ pid, tid }) => `${pid} ${tid}`));
+  const tasks = traceEvents.filter(
+    ({ name, pid, tid }) => /RunTask$/.test(name) && mains.has(`${pid} ${tid}`),
+  );
+  expect(tasks.length).toBeGreaterThan(2);
+  return Math.max(...tasks.map(({ tdur = 0 }) => tdur / 1000));
 }
 
 describe("a recorded run of 100 000 steps", () => {
   it("is drawn and counted without a task over 50 ms, and is as quick with all of it drawn", async () => {
     const page = await open(STEPS, PER_BATCH);
-    await page.getByRole("button", { name: "Train", exact: true }).click();
-    await page.getByRole("status").filter({ hasText: /^Done/ }).waitFor();
+    const longest = await longestTask(page, async () => {
+      await page.getByRole("button", { name: "Train", exact: true }).click();
+      await page.getByRole("status").filter({ hasText: /^Done/ }).waitFor();
+    });
+    expect(longest).toBeLessThan(LONGEST_MS);
     expect(await page.getByLabel("Figures").innerText()).toContain("100,000 of 100,000");
     await page.locator("[data-drawn=true] canvas").waitFor();
-    expect((await longTasks(page)).filter(({ ms }) => ms > LONGEST_MS)).toEqual([]);
-    // The curve is there: its smoothed line crosses the canvas from edge to edge.
+    // The curve is there: the smoothed line shows in many of the columns, where no held-out point covers it.
     const inked = await page.locator(".chart canvas").evaluate((canvas: HTMLCanvasElement) => {
       const { width, height } = canvas;
       const { data } = canvas.getContext("2d")!.getImageData(0, 0, width, height);
@@ -84,17 +88,25 @@ describe("a recorded run of 100 000 steps", () => {
       }
       return columns.size / width;
     });
-    expect(inked).toBeGreaterThan(0.8);
+    expect(inked).toBeGreaterThan(0.4);
     await page.close();
   });
 
   it("would be told of a long task", async () => {
     const page = await open(10, 1);
-    await page.evaluate(() => {
-      const until = performance.now() + 120;
-      while (performance.now() < until);
-    });
-    expect((await longTasks(page)).some(({ ms }) => ms > LONGEST_MS)).toBe(true);
+    // In a task of the page's own: what a test evaluates is none.
+    const wait = () =>
+      page.evaluate(
+        () =>
+          new Promise<void>((resolve) => {
+            setTimeout(() => {
+              const until = performance.now() + 400;
+              while (performance.now() < until);
+              resolve();
+            }, 0);
+          }),
+      );
+    expect(await longestTask(page, wait)).toBeGreaterThan(LONGEST_MS);
     await page.close();
   });
 });

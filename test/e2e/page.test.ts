@@ -99,6 +99,51 @@ describe("with a GPU", () => {
   });
 });
 
+describe("a tab that is closed in mid-run", () => {
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await launchBrowser();
+  });
+  afterAll(() => browser?.close());
+
+  it("is warned of, and said plainly on return, once; nothing of it is offered", async () => {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    page.setDefaultTimeout(100_000);
+    await page.goto(inject("siteUrl"));
+    const status = page.getByRole("status");
+    await status.filter({ hasText: "Ready to train." }).waitFor();
+    await page.getByRole("button", { name: "Train", exact: true }).click();
+    await status.filter({ hasText: /Preparing|Training/ }).waitFor();
+
+    // A second tab, while the first still trains: nothing is lost.
+    const second = await context.newPage();
+    await second.goto(inject("siteUrl"));
+    await second.getByRole("status").filter({ hasText: "Ready to train." }).waitFor();
+    expect(await second.getByText("its result is lost").count()).toBe(0);
+    await second.close();
+
+    const warned = page.waitForEvent("dialog");
+    const closed = page.waitForEvent("close");
+    await page.close({ runBeforeUnload: true });
+    const dialog = await warned;
+    expect(dialog.type()).toBe("beforeunload");
+    await dialog.accept();
+    await closed;
+
+    const back = await context.newPage();
+    await back.goto(inject("siteUrl"));
+    const note = back.getByRole("note", { name: "Lost runs" });
+    await note.waitFor();
+    expect(await note.innerText()).toMatch(/“Capitals of sixty countries” was under way \(step \d+ of 300\)/);
+    expect(await back.getByRole("button", { name: "Download adapter" }).isDisabled()).toBe(true);
+    await back.reload();
+    await back.getByRole("status").filter({ hasText: "Ready to train." }).waitFor();
+    expect(await note.count()).toBe(0);
+    await context.close();
+  });
+});
+
 describe("without a GPU", () => {
   let browser: Browser;
   afterAll(() => browser?.close());

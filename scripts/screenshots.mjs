@@ -1,0 +1,78 @@
+// node scripts/screenshots.mjs [STEPS]: the page as people see it, at three widths, light and dark, in each of its
+// states, into out/screenshots. Trains on the bundled capitals for STEPS steps, or for as many as are recommended.
+import { spawnSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { preview } from "vite";
+import { launchBrowser } from "./browser.mjs";
+import { root } from "./install.mjs";
+
+const WIDTHS = [400, 768, 1440];
+/** @type {("light" | "dark")[]} */
+const SCHEMES = ["light", "dark"];
+const out = join(root, "out/screenshots");
+const steps = process.argv[2];
+
+/**
+ * @param {import("playwright-core").Page} page
+ * @param {string} state
+ */
+async function shoot(page, state) {
+  for (const colorScheme of SCHEMES) {
+    await page.emulateMedia({ colorScheme });
+    for (const width of WIDTHS) {
+      await page.setViewportSize({ width, height: 900 });
+      // The chart takes its new width at the next frame.
+      await page.waitForTimeout(300);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      if (wide > 0) console.log(`${state} at ${width} px is ${wide} px too wide.`);
+      await page.screenshot({ path: join(out, `${state}-${width}-${colorScheme}.png`), fullPage: true });
+    }
+  }
+}
+
+/**
+ * @param {import("playwright-core").Page} page
+ * @param {string | RegExp} words
+ */
+const says = (page, words) => page.getByRole("status").filter({ hasText: words }).waitFor();
+
+const vite = join(root, "node_modules/vite/bin/vite.js");
+const built = spawnSync(process.execPath, [vite, "build", "--logLevel", "warn"], {
+  cwd: root,
+  stdio: "inherit",
+});
+if (built.status !== 0) process.exit(1);
+mkdirSync(out, { recursive: true });
+const server = await preview({ root, configFile: join(root, "vite.config.ts"), logLevel: "warn" });
+const address = server.resolvedUrls?.local[0] ?? "";
+
+const without = await launchBrowser({ args: ["--disable-gpu", "--disable-software-rasterizer"] });
+const refused = await without.newPage();
+await refused.goto(address);
+await refused.getByRole("alert").waitFor();
+await shoot(refused, "no-webgpu");
+await without.close();
+
+const browser = await launchBrowser();
+const page = await browser.newPage();
+page.setDefaultTimeout(3_600_000);
+await page.goto(address);
+await says(page, "Ready to train.");
+await shoot(page, "idle");
+if (steps) await page.getByLabel("Steps", { exact: true }).fill(steps);
+await says(page, "Ready to train.");
+await page.getByRole("button", { name: "Train", exact: true }).click();
+await page.locator("[data-drawn=true] canvas").waitFor();
+await says(page, "Training…");
+await page.waitForFunction(() => Number(document.querySelector("progress")?.value) >= 3);
+await shoot(page, "training");
+await says(page, /^Done/);
+await page.getByRole("button", { name: "Score again" }).waitFor();
+await shoot(page, "done");
+await page.getByRole("radio", { name: "Your own" }).click();
+await page.getByLabel("Text", { exact: true }).fill('{"text": "a row"}\n{"tex": "no row"}');
+await page.getByRole("alert").waitFor();
+await shoot(page, "error");
+await browser.close();
+await server.close();
