@@ -24,9 +24,14 @@ async function shoot(page, state) {
       await page.setViewportSize({ width, height: 900 });
       // The chart takes its new width at the next frame.
       await page.waitForTimeout(300);
-      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      const [wide = 0, height = 0] = await page.evaluate(() => {
+        const { scrollWidth, scrollHeight } = document.documentElement;
+        return [scrollWidth - innerWidth, scrollHeight];
+      });
+      // As high as the page: what sticks to an edge of the window is then where it belongs.
+      await page.setViewportSize({ width, height });
       if (wide > 0) console.log(`${state} at ${width} px is ${wide} px too wide.`);
-      await page.screenshot({ path: join(out, `${state}-${width}-${colorScheme}.png`), fullPage: true });
+      await page.screenshot({ path: join(out, `${state}-${width}-${colorScheme}.png`) });
     }
   }
 }

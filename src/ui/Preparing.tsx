@@ -5,9 +5,10 @@ import type { PageState } from "./store.ts";
 /** Stands where the chart will be. */
 export function Preparing({ store }: { store: StoreApi<PageState> }) {
   const phase = useStore(store, (state) => state.phase);
+  const canTrain = useStore(store, ({ device }) => device?.ok !== false);
   const words =
     phase === "preparing"
       ? "The model is loaded and its kernels are compiled. The first step follows."
-      : "Press Train: the losses are drawn here, step by step.";
+      : `${canTrain ? "Press Train: the" : "The"} losses are drawn here, step by step.`;
   return <p className="chart empty quiet">{words}</p>;
 }

@@ -19,6 +19,7 @@ export function Scores({ store }: { store: StoreApi<PageState> }) {
   const hasSteps = useStore(store, ({ last }) => last !== undefined);
   const { score, stopAsking } = store.getState();
   if (!hasSteps || (!set && !heldOut)) return null;
+  const withPeft = isToy && set !== undefined && (set.metric === "loss" || scores !== undefined);
   const canScore = set?.kind === "chat" && (phase === "paused" || phase === "done");
   return (
     <Panel
@@ -48,13 +49,13 @@ export function Scores({ store }: { store: StoreApi<PageState> }) {
             <th scope="col" />
             <th scope="col">Base</th>
             <th scope="col">Tuned</th>
-            {isToy && set && <th scope="col">PEFT, same run</th>}
+            {withPeft && <th scope="col">PEFT, same run</th>}
           </tr>
         </thead>
         <tbody>
           {set?.kind === "chat" &&
             scores?.checks.map((check) => (
-              <CheckRow key={check.id} check={check} set={set} withPeft={isToy} />
+              <CheckRow key={check.id} check={check} set={set} withPeft={withPeft} />
             ))}
           {heldOut && (
             <tr>
@@ -66,7 +67,7 @@ export function Scores({ store }: { store: StoreApi<PageState> }) {
                   <span className="quiet"> after step {count(heldOut.last.step)}</span>
                 )}
               </td>
-              {isToy && set && (
+              {withPeft && (
                 <td className="quiet">{set.metric === "loss" ? peftWords(set, undefined) : ""}</td>
               )}
             </tr>

@@ -1,3 +1,4 @@
+import { useEffect, useRef } from "react";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import { Actions } from "./Actions.tsx";
@@ -14,6 +15,17 @@ import { isLocked, type PageState } from "./store.ts";
 /** From the choice of a model and data to the adapter. */
 export function TrainView({ store }: { store: StoreApi<PageState> }) {
   const locked = useStore(store, ({ phase }) => isLocked(phase));
+  const results = useRef<HTMLDivElement>(null);
+  useEffect(
+    () =>
+      store.subscribe(({ phase }, before) => {
+        if (phase !== "preparing" || before.phase === phase || !results.current) return;
+        // In one column the run goes on far below its settings.
+        const isBelow = results.current.getBoundingClientRect().top > window.innerHeight / 2;
+        if (isBelow) results.current.scrollIntoView();
+      }),
+    [store],
+  );
   const problem = useStore(store, (state) => state.problem);
   return (
     <div className="train">
@@ -23,7 +35,7 @@ export function TrainView({ store }: { store: StoreApi<PageState> }) {
         <SettingsPanel store={store} />
       </fieldset>
       <Actions store={store} />
-      <div className="results">
+      <div className="results" ref={results}>
         {problem && <Problem title="That did not work" failure={problem} />}
         <Progressing store={store} />
         <Answers store={store} />

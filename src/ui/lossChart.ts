@@ -3,6 +3,10 @@ import uPlot from "uplot";
 import { type Curves, chartPoints } from "./curves.ts";
 
 const HEIGHT = 260;
+/** How far apart the marks on the axis of steps may be: 1, 2, 5, 10, 20, … */
+const STEP_TICKS = Array.from({ length: 9 }, (_, power) =>
+  [1, 2, 5].map((digit) => digit * 10 ** power),
+).flat();
 
 export class LossChart {
   private readonly host: HTMLElement;
@@ -66,7 +70,11 @@ export class LossChart {
       scales: { x: { time: false } },
       cursor: { drag: { x: false, y: false } },
       legend: { live: true },
-      axes: [{ ...axis }, { ...axis, size: 56 }],
+      // Steps are whole.
+      axes: [
+        { ...axis, incrs: STEP_TICKS },
+        { ...axis, size: 56 },
+      ],
       series: [
         { label: "Step", value: (_, value: number | null) => (value === null ? "—" : String(value)) },
         {
