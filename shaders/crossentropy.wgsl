@@ -37,6 +37,8 @@ struct Params {
 @group(0) @binding(20) var<storage, read_write> dhidden: array<f32>;
 
 const LANES = 256u;
+// Invocations that share a row's sum, a power of two: src/ops/tiles.ts says how many.
+override ROW_LANES: u32 = 256;
 const LOWEST = -3.402823466e38;
 const LN_2 = 0.6931471805599453;
 // The place of the loss in `scalars`.
@@ -44,10 +46,10 @@ const LOSS_SUM = 0u;
 var<workgroup> tree: array<f32, LANES>;
 
 // Fixed trees: the same bytes on every run.
-fn group_sum(lane: u32, value: f32) -> f32 {
+fn group_sum(lane: u32, lanes: u32, value: f32) -> f32 {
   tree[lane] = value;
   workgroupBarrier();
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+  for (var half = lanes / 2u; half > 0u; half /= 2u) {
     if (lane < half) {
       tree[lane] += tree[lane + half];
     }
@@ -56,10 +58,10 @@ fn group_sum(lane: u32, value: f32) -> f32 {
   return tree[0];
 }
 
-fn group_max(lane: u32, value: f32) -> f32 {
+fn group_max(lane: u32, lanes: u32, value: f32) -> f32 {
   tree[lane] = value;
   workgroupBarrier();
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+  for (var half = lanes / 2u; half > 0u; half /= 2u) {
     if (lane < half) {
       tree[lane] = max(tree[lane], tree[lane + half]);
     }
@@ -96,7 +98,7 @@ fn gather(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: 
 }
 
 // One workgroup a row; width is the vocabulary's.
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(ROW_LANES)
 fn row_loss(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
             @builtin(local_invocation_index) lane: u32) {
   let row = flat_workgroup(group, groups);
@@ -105,19 +107,19 @@ fn row_loss(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
   }
   let first = row * params.width;
   var most = LOWEST;
-  for (var j = lane; j < params.width; j += LANES) {
+  for (var j = lane; j < params.width; j += ROW_LANES) {
     most = max(most, logits[first + j]);
   }
-  let top = group_max(lane, most);
+  let top = group_max(lane, ROW_LANES, most);
   let wanted = target_id[params.start + row];
   // The target's own term stays apart: where it is the largest, what matters is how little the others add to 1.
   var sum = 0.0;
-  for (var j = lane; j < params.width; j += LANES) {
+  for (var j = lane; j < params.width; j += ROW_LANES) {
     if (j != wanted) {
       sum += exp(logits[first + j] - top);
     }
   }
-  let others = group_sum(lane, sum);
+  let others = group_sum(lane, ROW_LANES, sum);
   if (lane == 0u) {
     let below = top - logits[first + wanted];
     var own = 1.0;
@@ -163,7 +165,7 @@ fn total(@builtin(local_invocation_index) lane: u32) {
   for (var i = lane; i < extent(params.rows_extent); i += LANES) {
     sum += losses[i];
   }
-  let all = group_sum(lane, sum);
+  let all = group_sum(lane, LANES, sum);
   if (lane == 0u) {
     loss[0] = all;
     scalars[LOSS_SUM] += all;

@@ -26,7 +26,8 @@ struct Params {
 @group(0) @binding(11) var<storage, read_write> dgain: array<f32>;
 @group(0) @binding(12) var<storage, read_write> dbias: array<f32>;
 
-const LANES = 64u;
+// Invocations that share a row, a power of two: src/ops/tiles.ts says how many.
+override LANES: u32 = 64;
 var<workgroup> partial: array<vec2f, LANES>;
 
 // A fixed tree, so that the sums have the same bytes on every run.

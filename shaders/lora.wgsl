@@ -9,21 +9,45 @@
 // There is no dW: the frozen matrix has no gradient.
 // x, dx, so_far [rows, width]; y, dy [rows, out]; p, dp [rows, ranks], ranks the sum of all r; A [r, width], B [r_out, r]
 // lie in an arena, reached by offset; s = lora_alpha / r is read from `scales`, so it can be turned while running.
-//
-// `columns` describes each column j of p, eight words:
-//   0 where row j of A starts   1 where column j of B starts   2 r   3 first row of W   4 rows of W   5 module
-// `outputs` describes each row o of W, four words:
-//   0 where row o of B starts   1 the module's first column of p   2 r, or 0 where the row is not adapted   3 module
+// An invocation owns 4 × 4 results: eight reads serve sixteen products. Where fewer than four are left, it computes the
+// last ones over again and stores each once.
 struct Params {
   rows_extent: u32,
   width: u32,
   out: u32,
   ranks: u32,
+  column_count: u32,
+  output_count: u32,
+  rank_count: u32,
   has_so_far: u32,
 }
+// Up to four neighbouring columns of p, of one module.
+struct Columns {
+  first: u32,
+  count: u32,
+  // Where the first one's row of A starts, and its column of B.
+  a: u32,
+  b: u32,
+  rank: u32,
+  // The module's rows of W.
+  row: u32,
+  rows: u32,
+  scale: u32,
+}
+// Up to four neighbouring rows of W, of one module.
+struct Outputs {
+  first: u32,
+  count: u32,
+  // Where the first one's row of B starts.
+  b: u32,
+  // The module's first column of p, and how many there are.
+  column: u32,
+  rank: u32,
+  scale: u32,
+}
 @group(0) @binding(1) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> columns: array<u32>;
-@group(0) @binding(3) var<storage, read> outputs: array<vec4u>;
+@group(0) @binding(2) var<storage, read> columns: array<Columns>;
+@group(0) @binding(3) var<storage, read> outputs: array<Outputs>;
 @group(0) @binding(4) var<storage, read> scales: array<f32>;
 @group(0) @binding(5) var<storage, read> arena: array<f32>;
 @group(0) @binding(6) var<storage, read_write> gradients: array<f32>;
@@ -37,123 +61,223 @@ struct Params {
 @group(0) @binding(14) var<storage, read> so_far: array<f32>;
 @group(0) @binding(15) var<storage, read_write> dx: array<f32>;
 
-// One invocation a column of p and four rows: each value of A serves four tokens.
-@compute @workgroup_size(64)
+const LANES = 64u;
+
+// Four from `first` on, the last of `count` again where there are fewer.
+fn four(first: u32, count: u32) -> vec4u {
+  return min(vec4u(first) + vec4u(0u, 1u, 2u, 3u), vec4u(count - 1u));
+}
+
+// sum[n] + a[n]·b
+fn outer(sum: mat4x4f, a: vec4f, b: vec4f) -> mat4x4f {
+  return sum + mat4x4f(a.x * b, a.y * b, a.z * b, a.w * b);
+}
+
+fn factor(at: vec4u) -> vec4f {
+  return vec4f(arena[at.x], arena[at.y], arena[at.z], arena[at.w]);
+}
+
+fn put_p(t: u32, column: u32, sum: vec4f) {
+  let at = t * params.ranks + column;
+  let left = extent(params.rows_extent) - t;
+  p_out[at] = sum.x;
+  if (left > 1u) { p_out[at + params.ranks] = sum.y; }
+  if (left > 2u) { p_out[at + 2u * params.ranks] = sum.z; }
+  if (left > 3u) { p_out[at + 3u * params.ranks] = sum.w; }
+}
+
+@compute @workgroup_size(LANES)
 fn down(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(group, groups) * 64u + lane;
-  let count = extent(params.rows_extent);
-  let j = i % params.ranks;
-  let t = i / params.ranks * 4u;
-  if (t >= count) {
+  let i = flat_workgroup(group, groups) * LANES + lane;
+  let rows = extent(params.rows_extent);
+  let own = columns[i % params.column_count];
+  let t = i / params.column_count * 4u;
+  if (t >= rows) {
     return;
   }
-  let a = columns[j * 8u];
-  let row = min(vec4u(t) + vec4u(0u, 1u, 2u, 3u), vec4u(count - 1u)) * params.width;
-  var sum = vec4f();
+  let a = own.a + four(0u, own.count) * params.width;
+  let row = four(t, rows) * params.width;
+  var sum = mat4x4f();
   for (var k = 0u; k < params.width; k++) {
-    sum += arena[a + k] * vec4f(x[row.x + k], x[row.y + k], x[row.z + k], x[row.w + k]);
+    sum = outer(sum, factor(a + k), vec4f(x[row.x + k], x[row.y + k], x[row.z + k], x[row.w + k]));
   }
-  for (var n = 0u; n < 4u && t + n < count; n++) {
-    p_out[(t + n) * params.ranks + j] = sum[n];
-  }
+  put_p(t, own.first, sum[0]);
+  if (own.count > 1u) { put_p(t, own.first + 1u, sum[1]); }
+  if (own.count > 2u) { put_p(t, own.first + 2u, sum[2]); }
+  if (own.count > 3u) { put_p(t, own.first + 3u, sum[3]); }
 }
 
-@compute @workgroup_size(64)
+fn add_y(t: u32, o: u32, sum: vec4f) {
+  let at = t * params.out + o;
+  let left = extent(params.rows_extent) - t;
+  y[at] += sum.x;
+  if (left > 1u) { y[at + params.out] += sum.y; }
+  if (left > 2u) { y[at + 2u * params.out] += sum.z; }
+  if (left > 3u) { y[at + 3u * params.out] += sum.w; }
+}
+
+@compute @workgroup_size(LANES)
 fn up(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
       @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(group, groups) * 64u + lane;
-  if (i >= extent(params.rows_extent) * params.out) {
+  let i = flat_workgroup(group, groups) * LANES + lane;
+  let rows = extent(params.rows_extent);
+  let own = outputs[i % params.output_count];
+  let t = i / params.output_count * 4u;
+  if (t >= rows) {
     return;
   }
-  let at = outputs[i % params.out];
-  if (at.z == 0u) {
-    return;
+  let b = own.b + four(0u, own.count) * own.rank;
+  let row = four(t, rows) * params.ranks + own.column;
+  var sum = mat4x4f();
+  for (var j = 0u; j < own.rank; j++) {
+    sum = outer(sum, factor(b + j), vec4f(p[row.x + j], p[row.y + j], p[row.z + j], p[row.w + j]));
   }
-  let row = i / params.out * params.ranks + at.y;
-  var sum = 0.0;
-  for (var j = 0u; j < at.z; j++) {
-    sum += p[row + j] * arena[at.x + j];
-  }
-  y[i] += scales[at.w] * sum;
+  sum *= scales[own.scale];
+  add_y(t, own.first, sum[0]);
+  if (own.count > 1u) { add_y(t, own.first + 1u, sum[1]); }
+  if (own.count > 2u) { add_y(t, own.first + 2u, sum[2]); }
+  if (own.count > 3u) { add_y(t, own.first + 3u, sum[3]); }
 }
 
-@compute @workgroup_size(64)
+fn put_dp(t: u32, column: u32, sum: vec4f) {
+  let at = t * params.ranks + column;
+  let left = extent(params.rows_extent) - t;
+  dp_out[at] = sum.x;
+  if (left > 1u) { dp_out[at + params.ranks] = sum.y; }
+  if (left > 2u) { dp_out[at + 2u * params.ranks] = sum.z; }
+  if (left > 3u) { dp_out[at + 3u * params.ranks] = sum.w; }
+}
+
+@compute @workgroup_size(LANES)
 fn backward_p(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
               @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(group, groups) * 64u + lane;
-  let count = extent(params.rows_extent);
-  let j = i % params.ranks;
-  let t = i / params.ranks * 4u;
-  if (t >= count) {
+  let i = flat_workgroup(group, groups) * LANES + lane;
+  let rows = extent(params.rows_extent);
+  let own = columns[i % params.column_count];
+  let t = i / params.column_count * 4u;
+  if (t >= rows) {
     return;
   }
-  let b = columns[j * 8u + 1u];
-  let rank = columns[j * 8u + 2u];
-  let first = columns[j * 8u + 3u];
-  let row = min(vec4u(t) + vec4u(0u, 1u, 2u, 3u), vec4u(count - 1u)) * params.out + first;
-  var sum = vec4f();
-  for (var o = 0u; o < columns[j * 8u + 4u]; o++) {
-    sum += arena[b + o * rank] * vec4f(dy[row.x + o], dy[row.y + o], dy[row.z + o], dy[row.w + o]);
+  let b = own.b + four(0u, own.count);
+  let row = four(t, rows) * params.out + own.row;
+  var sum = mat4x4f();
+  for (var o = 0u; o < own.rows; o++) {
+    sum = outer(sum, factor(b + o * own.rank), vec4f(dy[row.x + o], dy[row.y + o], dy[row.z + o], dy[row.w + o]));
   }
-  sum *= scales[columns[j * 8u + 5u]];
-  for (var n = 0u; n < 4u && t + n < count; n++) {
-    dp_out[(t + n) * params.ranks + j] = sum[n];
-  }
+  sum *= scales[own.scale];
+  put_dp(t, own.first, sum[0]);
+  if (own.count > 1u) { put_dp(t, own.first + 1u, sum[1]); }
+  if (own.count > 2u) { put_dp(t, own.first + 2u, sum[2]); }
+  if (own.count > 3u) { put_dp(t, own.first + 3u, sum[3]); }
 }
 
-// One invocation a row of W and a column of p. `columns` says whether they belong to the same module.
-@compute @workgroup_size(64)
+// Up to four neighbouring gradients, of which `left` belong to the row.
+fn add_gradients(at: u32, left: u32, sum: vec4f) {
+  gradients[at] += sum.x;
+  if (left > 1u) { gradients[at + 1u] += sum.y; }
+  if (left > 2u) { gradients[at + 2u] += sum.z; }
+  if (left > 3u) { gradients[at + 3u] += sum.w; }
+}
+
+@compute @workgroup_size(LANES)
 fn backward_b(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
               @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(group, groups) * 64u + lane;
-  if (i >= params.out * params.ranks) {
+  let i = flat_workgroup(group, groups) * LANES + lane;
+  if (i >= params.output_count * params.rank_count) {
     return;
   }
-  let o = i / params.ranks;
-  let j = i % params.ranks;
-  let at = outputs[o];
-  if (j < at.y || j >= at.y + at.z) {
+  let own = outputs[i / params.rank_count];
+  let j = i % params.rank_count * 4u;
+  if (j >= own.rank) {
     return;
   }
-  var sum = 0.0;
+  let o = own.first + four(0u, own.count);
+  let c = own.column + four(j, own.rank);
+  var sum = mat4x4f();
   for (var t = 0u; t < extent(params.rows_extent); t++) {
-    sum += dy[t * params.out + o] * p[t * params.ranks + j];
+    let at = t * params.out + o;
+    let other = t * params.ranks + c;
+    sum = outer(sum, vec4f(dy[at.x], dy[at.y], dy[at.z], dy[at.w]), vec4f(p[other.x], p[other.y], p[other.z], p[other.w]));
   }
-  gradients[at.x + j - at.y] += scales[at.w] * sum;
+  sum *= scales[own.scale];
+  let at = own.b + j;
+  let left = own.rank - j;
+  add_gradients(at, left, sum[0]);
+  if (own.count > 1u) { add_gradients(at + own.rank, left, sum[1]); }
+  if (own.count > 2u) { add_gradients(at + 2u * own.rank, left, sum[2]); }
+  if (own.count > 3u) { add_gradients(at + 3u * own.rank, left, sum[3]); }
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn backward_a(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
               @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(group, groups) * 64u + lane;
-  if (i >= params.width * params.ranks) {
+  let i = flat_workgroup(group, groups) * LANES + lane;
+  let across = (params.width + 3u) / 4u;
+  if (i >= params.column_count * across) {
     return;
   }
-  let j = i / params.width;
-  let k = i % params.width;
-  var sum = 0.0;
+  let own = columns[i / across];
+  let k = i % across * 4u;
+  let c = own.first + four(0u, own.count);
+  let feature = four(k, params.width);
+  var sum = mat4x4f();
   for (var t = 0u; t < extent(params.rows_extent); t++) {
-    sum += dp[t * params.ranks + j] * x[t * params.width + k];
+    let at = t * params.ranks + c;
+    let other = t * params.width + feature;
+    sum = outer(sum, vec4f(dp[at.x], dp[at.y], dp[at.z], dp[at.w]), vec4f(x[other.x], x[other.y], x[other.z], x[other.w]));
   }
-  gradients[columns[j * 8u] + k] += sum;
+  let at = own.a + k;
+  let left = params.width - k;
+  add_gradients(at, left, sum[0]);
+  if (own.count > 1u) { add_gradients(at + params.width, left, sum[1]); }
+  if (own.count > 2u) { add_gradients(at + 2u * params.width, left, sum[2]); }
+  if (own.count > 3u) { add_gradients(at + 3u * params.width, left, sum[3]); }
 }
 
-@compute @workgroup_size(64)
-fn backward_x(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
-              @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(group, groups) * 64u + lane;
-  if (i >= extent(params.rows_extent) * params.width) {
+fn put_one(at: u32, sum: f32) {
+  if (params.has_so_far != 0u) {
+    dx[at] = so_far[at] + sum;
+  } else {
+    dx[at] = sum;
+  }
+}
+
+fn put_dx(t: u32, k: u32, sum: vec4f) {
+  if (t >= extent(params.rows_extent)) {
     return;
   }
-  let t = i / params.width;
-  let k = i % params.width;
-  var sum = 0.0;
-  for (var j = 0u; j < params.ranks; j++) {
-    sum += dp[t * params.ranks + j] * arena[columns[j * 8u] + k];
+  let at = t * params.width + k;
+  let left = params.width - k;
+  put_one(at, sum.x);
+  if (left > 1u) { put_one(at + 1u, sum.y); }
+  if (left > 2u) { put_one(at + 2u, sum.z); }
+  if (left > 3u) { put_one(at + 3u, sum.w); }
+}
+
+@compute @workgroup_size(LANES)
+fn backward_x(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+              @builtin(local_invocation_index) lane: u32) {
+  let i = flat_workgroup(group, groups) * LANES + lane;
+  let rows = extent(params.rows_extent);
+  let across = (params.width + 3u) / 4u;
+  let t = i / across * 4u;
+  if (t >= rows) {
+    return;
   }
-  if (params.has_so_far != 0u) {
-    sum += so_far[i];
+  let k = i % across * 4u;
+  let feature = four(k, params.width);
+  let row = four(t, rows) * params.ranks;
+  var sum = mat4x4f();
+  for (var c = 0u; c < params.column_count; c++) {
+    let met = columns[c];
+    for (var n = 0u; n < met.count; n++) {
+      let at = row + met.first + n;
+      sum = outer(sum, vec4f(dp[at.x], dp[at.y], dp[at.z], dp[at.w]), factor(met.a + n * params.width + feature));
+    }
   }
-  dx[i] = sum;
+  put_dx(t, k, sum[0]);
+  put_dx(t + 1u, k, sum[1]);
+  put_dx(t + 2u, k, sum[2]);
+  put_dx(t + 3u, k, sum[3]);
 }

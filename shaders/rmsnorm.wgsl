@@ -20,7 +20,10 @@ struct Params {
 @group(0) @binding(9) var<storage, read_write> dx: array<f32>;
 @group(0) @binding(10) var<storage, read_write> dgain: array<f32>;
 
-const LANES = 64u;
+// Invocations that share a row, a power of two: src/ops/tiles.ts says how many.
+override LANES: u32 = 64;
+// Columns of a workgroup that sums columns.
+const COLUMNS = 64u;
 var<workgroup> partial: array<f32, LANES>;
 
 // A fixed tree, so that the sum has the same bytes on every run.
@@ -87,10 +90,10 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
 }
 
 // One invocation a column: neighbours read neighbouring columns of each row.
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(COLUMNS)
 fn backward_gain(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
                  @builtin(local_invocation_index) lane: u32) {
-  let column = flat_workgroup(group, groups) * LANES + lane;
+  let column = flat_workgroup(group, groups) * COLUMNS + lane;
   if (column >= params.width) {
     return;
   }

@@ -6,6 +6,7 @@ import { ShapeError } from "../base/errors.ts";
 import { differentiate, markLoss } from "../graph/backward.ts";
 import { type Graph, rowsOf, widthOf } from "../graph/graph.ts";
 import { type Dim, type Dispatch, type Extent, maxOf, type Op, type Value } from "../graph/value.ts";
+import { vocabularyLanes } from "./tiles.ts";
 
 export interface CrossEntropyOperands {
   /** Input u32 [targets]: the flat token whose hidden state predicts the target. A token predicts one at most. */
@@ -136,6 +137,7 @@ function checkShapes(hidden: Value, operands: CrossEntropyOperands): void {
 
 interface Launch {
   readonly entry: string;
+  readonly overrides?: Record<string, number>;
   readonly width: number;
   readonly soFar?: Value | undefined;
   readonly bindings: Dispatch["bindings"];
@@ -144,10 +146,10 @@ interface Launch {
 
 function launch(
   { graph, rows, start }: Attributes,
-  { entry, width, soFar, bindings, workgroups }: Launch,
+  { entry, overrides, width, soFar, bindings, workgroups }: Launch,
 ): Dispatch {
   return {
-    kernel: { file: "crossentropy", entry },
+    kernel: { file: "crossentropy", entry, ...(overrides ? { overrides } : {}) },
     params: { rows_extent: graph.extentOf(rows).index, start, width, has_so_far: soFar ? 1 : 0 },
     bindings,
     workgroups: (size) => workgroups(size(rows)),
@@ -172,13 +174,14 @@ const gather: Op<Attributes> = {
 
 const rowLoss: Op<Attributes> = {
   name: "crossentropy.rowLoss",
-  lower(node) {
+  lower(node, traits) {
     const [logits, targetId] = node.inputs;
     const [losses, statistics] = node.outputs;
     const bindings = { logits, target_id: targetId, losses_out: losses, statistics_out: statistics };
     return [
       launch(node.attributes, {
         entry: "row_loss",
+        overrides: { ROW_LANES: vocabularyLanes(traits) },
         width: widthOf(logits!),
         bindings,
         workgroups: (rows) => rows,

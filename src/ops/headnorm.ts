@@ -2,6 +2,7 @@
 import { ShapeError } from "../base/errors.ts";
 import { type Graph, rowsOf, widthOf } from "../graph/graph.ts";
 import type { Dispatch, Node, Op, Value } from "../graph/value.ts";
+import { rowLanes } from "./tiles.ts";
 
 export interface HeadNormOptions {
   readonly heads: number;
@@ -52,17 +53,21 @@ export function headNorm(
   )[0]!;
 }
 
-/** `over`: the heads of backward_gain, whose workgroups run over features; the others run over heads. */
+/** `over`: the heads of backward_gain, whose workgroups run over features; the others, of `lanes`, run over heads. */
 function dispatch(
   node: Node<HeadNorm>,
   entry: string,
   bindings: Dispatch["bindings"],
-  { soFar, over }: { soFar?: Value | undefined; over?: readonly [number, number] } = {},
+  {
+    soFar,
+    over,
+    lanes,
+  }: { soFar?: Value | undefined; over?: readonly [number, number]; lanes?: number } = {},
 ): Dispatch {
   const { graph, heads, keyValueHeads, headDim, eps } = node.attributes;
   const rows = graph.extentOf(rowsOf(node.inputs[0]!));
   return {
-    kernel: { file: "headnorm", entry },
+    kernel: { file: "headnorm", entry, ...(lanes ? { overrides: { LANES: lanes } } : {}) },
     params: {
       rows_extent: rows.index,
       heads,
@@ -80,10 +85,11 @@ function dispatch(
 
 const forward: Op<HeadNorm> = {
   name: "headnorm.forward",
-  lower(node) {
+  lower(node, traits) {
     const [x, gainQ, gainK] = node.inputs;
     const [y, r] = node.outputs;
-    return [dispatch(node, "forward", { x, gain_q: gainQ, gain_k: gainK, y, r_out: r })];
+    const bindings = { x, gain_q: gainQ, gain_k: gainK, y, r_out: r };
+    return [dispatch(node, "forward", bindings, { lanes: rowLanes(traits) })];
   },
   backward(node, context) {
     const { graph } = node.attributes;
@@ -109,11 +115,11 @@ const forward: Op<HeadNorm> = {
 
 const backwardInput: Op<HeadNorm> = {
   name: "headnorm.backwardInput",
-  lower(node) {
+  lower(node, traits) {
     const [x, gainQ, gainK, r, dy, soFar] = node.inputs;
     const [dx] = node.outputs;
     const bindings = { x, gain_q: gainQ, gain_k: gainK, r, dy, so_far: soFar, dx };
-    return [dispatch(node, "backward_input", bindings, { soFar })];
+    return [dispatch(node, "backward_input", bindings, { soFar, lanes: rowLanes(traits) })];
   },
 };
 

@@ -2,6 +2,7 @@
 import { ShapeError } from "../base/errors.ts";
 import { type Graph, rowsOf, widthOf } from "../graph/graph.ts";
 import type { Dispatch, Node, Op, Value } from "../graph/value.ts";
+import { rowLanes } from "./tiles.ts";
 
 interface LayerNorm {
   readonly graph: Graph;
@@ -40,24 +41,26 @@ function dispatch(
   entry: string,
   bindings: Dispatch["bindings"],
   soFar?: Value,
+  /** Invocations that share a row; absent where a workgroup sums columns. */
+  lanes?: number,
 ): Dispatch {
   const width = widthOf(matrix);
   const rows = node.attributes.graph.extentOf(rowsOf(matrix));
-  const overColumns = entry === "backward_gain" || entry === "backward_bias";
   return {
-    kernel: { file: "layernorm", entry },
+    kernel: { file: "layernorm", entry, ...(lanes ? { overrides: { LANES: lanes } } : {}) },
     params: { rows_extent: rows.index, width, has_so_far: soFar ? 1 : 0, eps: node.attributes.eps },
     bindings,
-    workgroups: (size) => (overColumns ? Math.ceil(width / COLUMNS) : size(rows)),
+    workgroups: (size) => (lanes ? size(rows) : Math.ceil(width / COLUMNS)),
   };
 }
 
 const forward: Op<LayerNorm> = {
   name: "layernorm.forward",
-  lower(node) {
+  lower(node, traits) {
     const [x, gain, bias] = node.inputs;
     const [y, stats] = node.outputs;
-    return [dispatch(node, x!, "forward", { x, gain, bias, y, stats_out: stats })];
+    const bindings = { x, gain, bias, y, stats_out: stats };
+    return [dispatch(node, x!, "forward", bindings, undefined, rowLanes(traits))];
   },
   backward(node, context) {
     const { graph } = node.attributes;
@@ -83,10 +86,10 @@ const forward: Op<LayerNorm> = {
 
 const backwardInput: Op<LayerNorm> = {
   name: "layernorm.backwardInput",
-  lower(node) {
+  lower(node, traits) {
     const [x, gain, stats, dy, soFar] = node.inputs;
     const bindings = { x, gain, stats, dy, so_far: soFar, dx: node.outputs[0] };
-    return [dispatch(node, x!, "backward_input", bindings, soFar)];
+    return [dispatch(node, x!, "backward_input", bindings, soFar, rowLanes(traits))];
   },
 };
 

@@ -25,9 +25,18 @@ interface LoraTables {
   readonly width: number;
   /** Rows of W. */
   readonly out: number;
+  /** Tiles of up to four columns of p and of up to four rows of W: `Columns` and `Outputs` of shaders/lora.wgsl. */
   readonly columns: Uint32Array;
   readonly outputs: Uint32Array;
+  /** The most tiles that a module's columns make. */
+  readonly rankTiles: number;
 }
+
+/** Results of an invocation in either direction. */
+const TILE = 4;
+/** Words of a `Columns` and of an `Outputs`. */
+const COLUMNS_WORDS = 8;
+const OUTPUTS_WORDS = 6;
 
 function rankOf({ a, b, rows }: LowRank, width: number): number {
   const [rank, across] = a.shape as readonly number[];
@@ -42,7 +51,7 @@ function rankOf({ a, b, rows }: LowRank, width: number): number {
   return rank!;
 }
 
-/** Where each row of the operands lies, in floats from the start of the arena's chunk. */
+/** Where the factors of each tile lie, in floats from the start of the arena's chunk. */
 function tables(
   graph: Graph,
   modules: readonly LowRank[],
@@ -50,11 +59,13 @@ function tables(
   width: number,
   out: number,
 ): LoraTables {
-  const ranks = modules.reduce((sum, module) => sum + rankOf(module, width), 0);
-  const columns = new Uint32Array(ranks * 8);
-  const outputs = new Uint32Array(out * 4);
-  let column = 0;
+  const columns: number[] = [];
+  const outputs: number[] = [];
+  const taken = new Uint8Array(out);
+  let ranks = 0;
+  let rankTiles = 0;
   for (const module of modules) {
+    const { rowStart, rows, scale } = module;
     const rank = rankOf(module, width);
     const [placeA, placeB] = [module.a.place, module.b.place];
     if (!placeA || placeB?.chunk !== placeA.chunk || modules[0]!.a.place?.chunk !== placeA.chunk) {
@@ -63,25 +74,37 @@ function tables(
         `lora ${module.a.name}: the factors of a projection do not lie in one chunk of the arena.`,
       );
     }
-    const end = module.rowStart + module.rows;
-    // Each row of W takes the change of one module: the kernels look it up by row.
-    if (end > out || outputs.subarray(module.rowStart * 4, end * 4).some((word) => word !== 0)) {
+    const end = rowStart + rows;
+    // Each row of W takes the change of one module: two invocations must not add to it at once.
+    if (end > out || taken.subarray(rowStart, end).includes(1)) {
       throw new ShapeError(
         "shape",
-        `lora ${module.a.name}: rows ${module.rowStart} to ${end} are not free among the ${out} of the projection.`,
+        `lora ${module.a.name}: rows ${rowStart} to ${end} are not free among the ${out} of the projection.`,
       );
     }
+    taken.fill(1, rowStart, end);
     const a = placeA.byteOffset / 4;
     const b = placeB.byteOffset / 4;
-    for (let j = 0; j < rank; j++) {
-      columns.set([a + j * width, b + j, rank, module.rowStart, module.rows, module.scale], (column + j) * 8);
+    for (let j = 0; j < rank; j += TILE) {
+      columns.push(ranks + j, Math.min(TILE, rank - j), a + j * width, b + j, rank, rowStart, rows, scale);
     }
-    for (let o = 0; o < module.rows; o++) {
-      outputs.set([b + o * rank, column, rank, module.scale], (module.rowStart + o) * 4);
+    for (let o = 0; o < rows; o += TILE) {
+      outputs.push(rowStart + o, Math.min(TILE, rows - o), b + o * rank, ranks, rank, scale);
     }
-    column += rank;
+    ranks += rank;
+    rankTiles = Math.max(rankTiles, Math.ceil(rank / TILE));
   }
-  return { graph, modules, scales, ranks, width, out, columns, outputs };
+  return {
+    graph,
+    modules,
+    scales,
+    ranks,
+    width,
+    out,
+    columns: Uint32Array.from(columns),
+    outputs: Uint32Array.from(outputs),
+    rankTiles,
+  };
 }
 
 /**
@@ -132,6 +155,9 @@ function dispatch(
       width: lora.width,
       out: lora.out,
       ranks: lora.ranks,
+      column_count: columnTiles(lora),
+      output_count: outputTiles(lora),
+      rank_count: lora.rankTiles,
       has_so_far: soFar ? 1 : 0,
     },
     bindings,
@@ -145,7 +171,10 @@ function tablesOf(lora: LoraTables): Dispatch["bindings"] {
 
 const arenaOf = (lora: LoraTables) => ({ whole: lora.modules[0]!.a });
 const gradientsOf = (node: Node<LoraTables>) => ({ whole: node.mutates[0]! });
-const perColumn = (rows: number, { ranks }: LoraTables) => Math.ceil(rows / 4) * ranks;
+const columnTiles = ({ columns }: LoraTables): number => columns.length / COLUMNS_WORDS;
+const outputTiles = ({ outputs }: LoraTables): number => outputs.length / OUTPUTS_WORDS;
+const tilesOf = (count: number): number => Math.ceil(count / TILE);
+const perColumn = (rows: number, lora: LoraTables): number => tilesOf(rows) * columnTiles(lora);
 
 const down: Op<LoraTables> = {
   name: "lora.down",
@@ -173,7 +202,7 @@ const up: Op<LoraTables> = {
   lower(node) {
     const lora = node.attributes;
     const bindings = { ...tablesOf(lora), arena: arenaOf(lora), p: node.inputs[1], y: node.outputs[0] };
-    return [dispatch(node, "up", bindings, (rows, { out }) => rows * out)];
+    return [dispatch(node, "up", bindings, (rows, lora) => tilesOf(rows) * outputTiles(lora))];
   },
   backward(node, context) {
     const lora = node.attributes;
@@ -206,7 +235,7 @@ const backwardB: Op<LoraTables> = {
     const lora = node.attributes;
     const [dy, p] = node.inputs;
     const bindings = { ...tablesOf(lora), gradients: gradientsOf(node), dy, p };
-    return [dispatch(node, "backward_b", bindings, (_, { out, ranks }) => out * ranks)];
+    return [dispatch(node, "backward_b", bindings, (_, lora) => outputTiles(lora) * lora.rankTiles)];
   },
 };
 
@@ -216,7 +245,7 @@ const backwardA: Op<LoraTables> = {
     const lora = node.attributes;
     const [dp, x] = node.inputs;
     const bindings = { ...tablesOf(lora), gradients: gradientsOf(node), dp, x };
-    return [dispatch(node, "backward_a", bindings, (_, { width, ranks }) => width * ranks)];
+    return [dispatch(node, "backward_a", bindings, (_, lora) => columnTiles(lora) * tilesOf(lora.width))];
   },
 };
 
@@ -226,6 +255,8 @@ const backwardX: Op<LoraTables> = {
     const lora = node.attributes;
     const [dp, soFar] = node.inputs;
     const bindings = { ...tablesOf(lora), arena: arenaOf(lora), dp, so_far: soFar, dx: node.outputs[0] };
-    return [dispatch(node, "backward_x", bindings, (rows, { width }) => rows * width, soFar)];
+    return [
+      dispatch(node, "backward_x", bindings, (rows, { width }) => tilesOf(rows) * tilesOf(width), soFar),
+    ];
   },
 };

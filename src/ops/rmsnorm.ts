@@ -2,13 +2,14 @@
 import { ShapeError } from "../base/errors.ts";
 import { type Graph, rowsOf, widthOf } from "../graph/graph.ts";
 import type { Dispatch, Node, Op, Value } from "../graph/value.ts";
+import { rowLanes } from "./tiles.ts";
 
 interface RmsNorm {
   readonly graph: Graph;
   readonly eps: number;
 }
 
-const LANES = 64;
+const COLUMNS = 64;
 
 /** y = gain ⊙ x / sqrt(mean(x²) + eps). x [rows, width], gain [width] → y [rows, width]. */
 export function rmsNorm(graph: Graph, x: Value, gain: Value, eps: number): Value {
@@ -36,24 +37,26 @@ function dispatch(
   entry: string,
   bindings: Dispatch["bindings"],
   soFar?: Value,
+  /** Invocations that share a row; absent where a workgroup sums columns. */
+  lanes?: number,
 ): Dispatch {
   const x = node.inputs[0]!;
   const width = widthOf(x);
   const rows = node.attributes.graph.extentOf(rowsOf(x));
   return {
-    kernel: { file: "rmsnorm", entry },
+    kernel: { file: "rmsnorm", entry, ...(lanes ? { overrides: { LANES: lanes } } : {}) },
     params: { rows_extent: rows.index, width, has_so_far: soFar ? 1 : 0, eps: node.attributes.eps },
     bindings,
-    workgroups: (size) => (entry === "backward_gain" ? Math.ceil(width / LANES) : size(rows)),
+    workgroups: (size) => (lanes ? size(rows) : Math.ceil(width / COLUMNS)),
   };
 }
 
 const forward: Op<RmsNorm> = {
   name: "rmsnorm.forward",
-  lower(node) {
+  lower(node, traits) {
     const [x, gain] = node.inputs;
     const [y, r] = node.outputs;
-    return [dispatch(node, "forward", { x, gain, y, r_out: r })];
+    return [dispatch(node, "forward", { x, gain, y, r_out: r }, undefined, rowLanes(traits))];
   },
   backward(node, context) {
     const { graph } = node.attributes;
@@ -75,9 +78,10 @@ const forward: Op<RmsNorm> = {
 
 const backwardInput: Op<RmsNorm> = {
   name: "rmsnorm.backwardInput",
-  lower(node) {
+  lower(node, traits) {
     const [x, gain, r, dy, soFar] = node.inputs;
-    return [dispatch(node, "backward_input", { x, gain, r, dy, so_far: soFar, dx: node.outputs[0] }, soFar)];
+    const bindings = { x, gain, r, dy, so_far: soFar, dx: node.outputs[0] };
+    return [dispatch(node, "backward_input", bindings, soFar, rowLanes(traits))];
   },
 };
 

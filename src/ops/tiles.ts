@@ -19,6 +19,18 @@ export const tiles = {
   gpuSmall: { form: "shared", side: 8 },
 } as const satisfies Record<string, Tile>;
 
+/**
+ * Invocations that share a row where rows are summed: a software device is slow at barriers, so few, but where a row
+ * is as long as a vocabulary more of them, for the sum's exactness.
+ */
+export function rowLanes(traits: DeviceTraits): number {
+  return traits.deviceClass === "software" ? 4 : 64;
+}
+
+export function vocabularyLanes(traits: DeviceTraits): number {
+  return traits.deviceClass === "software" ? 32 : 256;
+}
+
 /** Results per workgroup below which a product of few tiles is spread over smaller ones. */
 const LARGE_TILES = 64;
 

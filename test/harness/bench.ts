@@ -98,6 +98,18 @@ export class KernelBench {
     return Uint32Array.from({ length: count }, () => Math.floor(this.uniform() * below));
   }
 
+  /** What the device passes for, unless a run says otherwise. */
+  private traits: Partial<DeviceTraits> = {};
+
+  /** Does `work` as if on another kind of device: its tiles and lanes, on the device at hand. */
+  async as(traits: Partial<DeviceTraits>, work: () => Promise<void>): Promise<void> {
+    const before = this.traits;
+    this.traits = traits;
+    await work().finally(() => {
+      this.traits = before;
+    });
+  }
+
   async run(operation: OperationRun): Promise<OperationResult> {
     const counts: Counts = { tokens: 1, targets: 1, ...operation.counts };
     const capacity: Counts = {
@@ -105,7 +117,7 @@ export class KernelBench {
       targets: counts.targets + 3,
       ...operation.capacity,
     };
-    const gpu = new Gpu(this.device, operation.traits);
+    const gpu = new Gpu(this.device, { ...this.traits, ...operation.traits });
     const graph = new Graph(capacity.tokens, capacity.targets);
     const layout = new ArenaLayout(gpu.traits.maxBinding);
     const values: Record<string, Value> = {};

@@ -16,6 +16,17 @@ export interface KernelSuite {
   readonly cases: readonly KernelCase[];
 }
 
+/** Each case twice: in the form for software devices and in that for GPUs. */
+export function onBothClasses(cases: readonly KernelCase[]): KernelCase[] {
+  return cases.flatMap((test) =>
+    (["software", "gpu"] as const).map((deviceClass) => ({
+      ...test,
+      name: `${test.name}, ${deviceClass}`,
+      run: (bench: KernelBench) => bench.as({ deviceClass }, () => test.run(bench)),
+    })),
+  );
+}
+
 /** Declares the cases of `shaders/<shader>.wgsl`; under vitest each becomes a test. */
 export async function kernelSuite(shader: string, cases: readonly KernelCase[]): Promise<KernelSuite> {
   if (process.env.VITEST) {

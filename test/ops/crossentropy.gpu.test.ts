@@ -4,7 +4,7 @@ import { crossEntropy } from "../../src/ops/crossEntropy.ts";
 import { SCALAR_COUNT } from "../../src/ops/scalars.ts";
 import { stackRows } from "../../src/ops/weight.ts";
 import type { KernelBench, Tensor } from "../harness/bench.ts";
-import { type KernelCase, kernelSuite } from "../harness/cases.ts";
+import { type KernelCase, kernelSuite, onBothClasses } from "../harness/cases.ts";
 import { linearHead } from "../harness/heads.ts";
 import { type StoredFormat, storedWeight } from "../harness/weights.ts";
 import { backward, forward } from "../reference/crossentropy.ts";
@@ -288,40 +288,43 @@ const cases: Record<string, Case> = {
 // ln(1 + y) has its seam at y = √2 − 1, and another power of two begins at each 1 + y = √2·2ᵏ.
 const seams = [-20, -14, -7, -3, Math.log(0.414), Math.log(0.4143), Math.log(1.828), Math.log(1.829), 3, 40];
 
-export const suite = await kernelSuite("crossentropy", [
-  ...Object.entries(cases).map(
-    ([name, test]): KernelCase => ({ name, passes: allPasses, run: (bench) => check(bench, test) }),
-  ),
-  {
-    name: "a head that trains alone",
-    passes: [...forwardPasses, "row_gradient"],
-    run: (bench) =>
-      check(bench, { tokens: 6, targets: 5, width: 8, head: [[19, "train"]], chunk: 2, hiddenGrad: false }),
-  },
-  {
-    name: "every size of loss, from certain to hopeless",
-    passes: allPasses,
-    run: (bench) =>
-      checkRows(
-        bench,
-        // The target's rival lies above or below it by so much; the rest far below.
-        seams.map((rival) => Float64Array.of(-30, -31, 5, 5 + Math.fround(rival), -30.5).map(Math.fround)),
-        seams.map(() => 2),
-      ),
-  },
-  {
-    name: "logits of ±80, the target highest, between and lowest",
-    passes: allPasses,
-    run: (bench) => {
-      const row = Float64Array.from({ length: 300 }, (_, j) => (j % 2 ? 80 : -80) * bench.uniform()).map(
-        Math.fround,
-      );
-      row[17] = 80;
-      row[18] = -80;
-      row[299] = 79;
-      return checkRows(bench, [row, row, row, row], [17, 18, 299, 100]);
+export const suite = await kernelSuite(
+  "crossentropy",
+  onBothClasses([
+    ...Object.entries(cases).map(
+      ([name, test]): KernelCase => ({ name, passes: allPasses, run: (bench) => check(bench, test) }),
+    ),
+    {
+      name: "a head that trains alone",
+      passes: [...forwardPasses, "row_gradient"],
+      run: (bench) =>
+        check(bench, { tokens: 6, targets: 5, width: 8, head: [[19, "train"]], chunk: 2, hiddenGrad: false }),
     },
-  },
-  { name: "evaluation", passes: forwardPasses, run: checkEvaluation },
-  { name: "rows whose neighbours lie far above them", passes: allPasses, run: checkFarRows },
-]);
+    {
+      name: "every size of loss, from certain to hopeless",
+      passes: allPasses,
+      run: (bench) =>
+        checkRows(
+          bench,
+          // The target's rival lies above or below it by so much; the rest far below.
+          seams.map((rival) => Float64Array.of(-30, -31, 5, 5 + Math.fround(rival), -30.5).map(Math.fround)),
+          seams.map(() => 2),
+        ),
+    },
+    {
+      name: "logits of ±80, the target highest, between and lowest",
+      passes: allPasses,
+      run: (bench) => {
+        const row = Float64Array.from({ length: 300 }, (_, j) => (j % 2 ? 80 : -80) * bench.uniform()).map(
+          Math.fround,
+        );
+        row[17] = 80;
+        row[18] = -80;
+        row[299] = 79;
+        return checkRows(bench, [row, row, row, row], [17, 18, 299, 100]);
+      },
+    },
+    { name: "evaluation", passes: forwardPasses, run: checkEvaluation },
+    { name: "rows whose neighbours lie far above them", passes: allPasses, run: checkFarRows },
+  ]),
+);

@@ -1,7 +1,7 @@
 import { add } from "../../src/ops/add.ts";
 import { headNorm } from "../../src/ops/headnorm.ts";
 import type { KernelBench } from "../harness/bench.ts";
-import { kernelSuite } from "../harness/cases.ts";
+import { kernelSuite, onBothClasses } from "../harness/cases.ts";
 import { backward, forward } from "../reference/headnorm.ts";
 
 interface Case {
@@ -64,11 +64,13 @@ async function check(bench: KernelBench, { rows, eps, branch, trains, ...shape }
 
 export const suite = await kernelSuite(
   "headnorm",
-  cases.map((test) => ({
-    name: Object.entries(test)
-      .map(([key, value]) => `${key} ${value}`)
-      .join(", "),
-    passes: ["forward", "backward_input", "backward_gain"],
-    run: (bench: KernelBench) => check(bench, test),
-  })),
+  onBothClasses(
+    cases.map((test) => ({
+      name: Object.entries(test)
+        .map(([key, value]) => `${key} ${value}`)
+        .join(", "),
+      passes: ["forward", "backward_input", "backward_gain"],
+      run: (bench: KernelBench) => check(bench, test),
+    })),
+  ),
 );

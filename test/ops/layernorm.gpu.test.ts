@@ -1,7 +1,7 @@
 import { add } from "../../src/ops/add.ts";
 import { layerNorm } from "../../src/ops/layernorm.ts";
 import type { KernelBench } from "../harness/bench.ts";
-import { kernelSuite } from "../harness/cases.ts";
+import { kernelSuite, onBothClasses } from "../harness/cases.ts";
 import { backward, forward } from "../reference/layernorm.ts";
 
 interface Case {
@@ -72,16 +72,18 @@ async function check(bench: KernelBench, { rows, width, eps, ...options }: Case)
 
 export const suite = await kernelSuite(
   "layernorm",
-  cases.map((test) => ({
-    name: Object.entries(test)
-      .map(([key, value]) => `${key} ${value}`)
-      .join(", "),
-    passes: [
-      "forward",
-      "backward_input",
-      ...(test.gainTrains === false ? [] : ["backward_gain"]),
-      ...(test.biasTrains === false ? [] : ["backward_bias"]),
-    ],
-    run: (bench: KernelBench) => check(bench, test),
-  })),
+  onBothClasses(
+    cases.map((test) => ({
+      name: Object.entries(test)
+        .map(([key, value]) => `${key} ${value}`)
+        .join(", "),
+      passes: [
+        "forward",
+        "backward_input",
+        ...(test.gainTrains === false ? [] : ["backward_gain"]),
+        ...(test.biasTrains === false ? [] : ["backward_bias"]),
+      ],
+      run: (bench: KernelBench) => check(bench, test),
+    })),
+  ),
 );
