@@ -48,7 +48,9 @@ export function splitRows(text: string, split: Split): { train: File; heldOut: F
 
 /** Rows in a text, blank lines not counted. */
 export function countRows(text: string, split: Split): number {
-  return linesOf(text, split).length;
+  if (split === "whole" && !isJsonLines(text)) return text.trim() === "" ? 0 : 1;
+  // From its first letter to its end, every line that has one: nothing is made of a long text only to be counted.
+  return text.match(/\S[^\n]*/g)?.length ?? 0;
 }
 
 function linesOf(text: string, split: Split): string[] {
