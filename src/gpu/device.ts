@@ -9,6 +9,11 @@ export interface DeviceTraits {
   readonly vendor: string;
   readonly maxBinding: number;
   readonly maxBuffer: number;
+  /**
+   * Whether 16-bit weights become f32 while they are loaded, instead of in every kernel that reads them: the same
+   * numbers, faster where a CPU does the work, for twice the memory.
+   */
+  readonly decodesWhileLoading: boolean;
   /** A row of the tile table to use for every product, whatever the device: for tests and benches. */
   readonly tile?: "plain" | "software" | "gpuLarge" | "gpuSmall";
 }
@@ -49,6 +54,7 @@ export class Gpu {
       vendor: info?.vendor ?? "",
       maxBinding: device.limits.maxStorageBufferBindingSize,
       maxBuffer: device.limits.maxBufferSize,
+      decodesWhileLoading: software,
       ...traits,
     };
     this.nothing = this.create("nothing", BLOCK_BYTES, "control");

@@ -25,11 +25,6 @@ export function checkpointTensor(
   return tensors.get(name) ?? tensors.get(name.slice(name.indexOf(".") + 1));
 }
 
-/** A frozen matrix keeps its stored type where a kernel decodes it; anything else is decoded while loading. */
-export function storedType(tensor: StoredTensor): ValueType {
-  return tensor.dtype === "F16" ? "f16" : tensor.dtype === "BF16" ? "bf16" : "f32";
-}
-
 interface Entry {
   readonly source: FrozenSource;
   readonly byteLength: number;
@@ -43,6 +38,12 @@ export class FrozenWeights {
 
   constructor(gpu: Gpu) {
     this.gpu = gpu;
+  }
+
+  /** How a frozen matrix lies on the device: as it is stored where a kernel decodes it, otherwise decoded. */
+  typeOf({ dtype }: StoredTensor): ValueType {
+    if (this.gpu.traits.decodesWhileLoading) return "f32";
+    return dtype === "F16" ? "f16" : dtype === "BF16" ? "bf16" : "f32";
   }
 
   /** Says what a traced constant holds. Constants of one key share their bytes, in every plan. */

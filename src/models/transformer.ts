@@ -19,7 +19,7 @@ import { rmsNorm } from "../ops/rmsnorm.ts";
 import { rotary } from "../ops/rotary.ts";
 import { swiglu } from "../ops/swiglu.ts";
 import { stackRows, type Weight } from "../ops/weight.ts";
-import { checkpointTensor, type FrozenWeights, storedType } from "./frozen.ts";
+import { checkpointTensor, type FrozenWeights } from "./frozen.ts";
 import type { ModelConfig } from "./modelConfig.ts";
 import { rotaryTables } from "./rotary.ts";
 import { describeModules, type LayerNames, modelNames } from "./skeleton.ts";
@@ -302,10 +302,10 @@ export class Tracer {
   }
 
   private storedAlike(first: string, name: string, run: readonly string[], width: number): boolean {
-    const dtype = storedType(this.model.tensor(name, "weight"));
+    const dtype = this.frozen.typeOf(this.model.tensor(name, "weight"));
     const rows = [...run, name].reduce((sum, part) => sum + this.model.module(part).outFeatures, 0);
     const fits = rows * width * bytesPerElement[dtype] <= this.maxBinding;
-    return fits && dtype === storedType(this.model.tensor(first, "weight"));
+    return fits && dtype === this.frozen.typeOf(this.model.tensor(first, "weight"));
   }
 
   private parameter(key: string): Value {
@@ -358,7 +358,7 @@ export class Tracer {
   private matrix(names: readonly string[]): Value[] {
     const tensors = names.map((name) => this.model.tensor(name, "weight"));
     const transposed = this.model.module(names[0]!).kind === "conv1d";
-    const dtype = storedType(tensors[0]!);
+    const dtype = this.frozen.typeOf(tensors[0]!);
     const width = tensors[0]!.shape[transposed ? 0 : 1]!;
     const rows = tensors.reduce((sum, { shape }) => sum + shape[transposed ? 1 : 0]!, 0);
     const rowBytes = width * bytesPerElement[dtype];

@@ -5,7 +5,13 @@ import { makePlan, type Plan } from "../../src/graph/plan.ts";
 import type { Dim, Node, Op, Value } from "../../src/graph/value.ts";
 import { add } from "../../src/ops/add.ts";
 
-const traits: DeviceTraits = { deviceClass: "gpu", vendor: "", maxBinding: 2 ** 27, maxBuffer: 2 ** 28 };
+const traits: DeviceTraits = {
+  deviceClass: "gpu",
+  vendor: "",
+  maxBinding: 2 ** 27,
+  maxBuffer: 2 ** 28,
+  decodesWhileLoading: false,
+};
 
 function random(seed: number): (below: number) => number {
   let state = seed;

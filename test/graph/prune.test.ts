@@ -4,7 +4,13 @@ import { makePlan } from "../../src/graph/plan.ts";
 import { withoutUnread } from "../../src/graph/prune.ts";
 import { deepChain } from "./chain.ts";
 
-const traits: DeviceTraits = { deviceClass: "gpu", vendor: "", maxBinding: 2 ** 27, maxBuffer: 2 ** 28 };
+const traits: DeviceTraits = {
+  deviceClass: "gpu",
+  vendor: "",
+  maxBinding: 2 ** 27,
+  maxBuffer: 2 ** 28,
+  decodesWhileLoading: false,
+};
 const size = { tokens: 64, width: 32, blocks: 12 };
 const residualBytes = 4 * size.tokens * size.width;
 

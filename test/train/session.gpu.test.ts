@@ -195,6 +195,19 @@ describe("the same bytes", () => {
   });
 });
 
+describe("16-bit weights", () => {
+  it.each(["gpt2_f16", "llama_bf16"])(
+    "train alike, decoded while loading or in every kernel: %s",
+    async (name) => {
+      const [loading, reading] = [true, false].map((decodesWhileLoading) => ({
+        traits: { decodesWhileLoading },
+      }));
+      const first = await train(name, steps(2), loading);
+      expect(same(await train(name, steps(2), reading), first)).toBe(true);
+    },
+  );
+});
+
 describe("a device that binds less", () => {
   it("cuts micro-batches at sequence borders and the head into slices: the run is the same", async () => {
     const name = "llama_defaults";
