@@ -46,6 +46,7 @@ export function Actions({ store }: { store: StoreApi<PageState> }) {
           <Button
             size="3"
             variant="outline"
+            title={adapter && phase !== "done" ? "The adapter of the run before" : undefined}
             disabled={phase !== "paused" && !adapter}
             onClick={() => void download()}
           >
