@@ -18,6 +18,7 @@ const steps = process.argv[2];
  * @param {string} state
  */
 async function shoot(page, state) {
+  console.log(state);
   for (const colorScheme of SCHEMES) {
     await page.emulateMedia({ colorScheme });
     for (const width of WIDTHS) {
