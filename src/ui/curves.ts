@@ -4,7 +4,7 @@ import type { Report } from "../worker/api.ts";
 /** Steps that the shown speed is measured over. */
 const SPEED_STEPS = 20;
 /** Share of the smoothed line that stays at each step. */
-const SMOOTHING = 0.95;
+const SMOOTHING = 0.9;
 
 /** A list of numbers that doubles its memory where it is full. */
 export class Column {
