@@ -268,6 +268,8 @@ const cases: readonly Case[] = [
     gap: 4,
     forms: both,
   },
+  // So few words that one workgroup clears them.
+  { name: "columns of nobody, few", ranges: causal([2]), ...one, headDim: 4, gap: 4, forms: ["software"] },
   // 36 features are nine fours, in two slices of five: the last goes past the head.
   {
     name: "columns of nobody, unaligned",

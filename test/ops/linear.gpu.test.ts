@@ -115,6 +115,8 @@ const shapes: Omit<Case, "tile">[] = [
     bias: true,
   },
   { rows: 200, width: 24, slices: [[8, "train"]], bias: true },
+  // One workgroup of plain products, full to its last tile.
+  { rows: 32, width: 32, slices: [[32, "train"]] },
   // A bias of several workgroups.
   { rows: 3, width: 5, slices: [[130, "train"]], bias: true },
 ];

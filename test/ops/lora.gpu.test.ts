@@ -103,6 +103,9 @@ const cases: readonly Case[] = [
   { rows: 17, width: 65, out: 49, modules: fused },
   { rows: 17, width: 65, out: 49, modules: fused, branch: true },
   { rows: 6, width: 20, out: 49, modules: fused, frozen: true },
+  // Whole tiles of rows, and two or three left over of everything else.
+  { rows: 8, width: 11, out: 6, modules: [[0, 6, 6, 3]] },
+  { rows: 7, width: 10, out: 7, modules: [[0, 7, 7, 3]] },
   {
     rows: 70,
     width: 33,
