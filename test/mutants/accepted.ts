@@ -162,4 +162,12 @@ export const accepted: readonly Accepted[] = [
     reason:
       "WebGPU keeps the write past the end on the array's last place, which on a software device its own lane writes later.",
   },
+  {
+    file: "rmsnorm",
+    fn: "",
+    before: "const COLUMNS = 64u;",
+    after: "const COLUMNS = 65u;",
+    reason:
+      "So many workgroups as take all columns 64 at a time take them 65 at a time too: the last ones have less to do.",
+  },
 ];
