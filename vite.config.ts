@@ -31,6 +31,8 @@ export default defineConfig(({ command, isPreview }) => {
       modulePreload: { polyfill: false },
     },
     worker: { format: "es" },
+    // The bench has a page, and libraries, of its own.
+    optimizeDeps: { entries: ["index.html"] },
     server: { host: "127.0.0.1" },
     preview: { host: "127.0.0.1" },
   };

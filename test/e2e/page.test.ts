@@ -52,7 +52,8 @@ describe("with a GPU", () => {
     await page.getByText("Device:").waitFor();
     await tabTo(/^Capitals/);
     // One choice of several is one stop; arrows go round in it, backwards to the last.
-    await page.keyboard.press("ArrowUp");
+    // Held as long as a person does: the choice follows the focus only while the key is down.
+    await page.keyboard.press("ArrowUp", { delay: 150 });
     await tabTo(/^Data file/);
     await page.keyboard.press("Enter");
     await page.getByText("short.jsonl").waitFor();
