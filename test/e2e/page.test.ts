@@ -21,7 +21,10 @@ describe("with a GPU", () => {
   afterAll(() => browser?.close());
 
   it("takes a model folder that is dropped on its field", async () => {
-    const { page } = await TrainPage.open(browser);
+    const session = await TrainPage.open(browser);
+    const { page } = session;
+    // By then nothing on the page moves any more.
+    await session.says("Ready to train.");
     const field = page.locator("label", { hasText: "Model folder" });
     await field.scrollIntoViewIfNeeded();
     const { x, y } = (await field.boundingBox())!;
