@@ -170,7 +170,7 @@ fn add_staged(sum: mat4x4f, across: u32, down: u32) -> mat4x4f {
 fn forward_shared(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
                   @builtin(local_invocation_index) lane: u32) {
   let tile = flat_workgroup(group, groups);
-  let across = (params.out + 4u * SIDE - 1u) / (4u * SIDE);
+  let across = (params.out / 4u + SIDE - 1u) / SIDE;
   let t = tile / across * 4u * SIDE;
   let o = tile % across * 4u * SIDE;
   var sum = mat4x4f();
@@ -261,7 +261,7 @@ fn backward_input_register(@builtin(workgroup_id) group: vec3u, @builtin(num_wor
 fn backward_input_shared(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
                          @builtin(local_invocation_index) lane: u32) {
   let tile = flat_workgroup(group, groups);
-  let across = (params.width + 4u * SIDE - 1u) / (4u * SIDE);
+  let across = (params.width / 4u + SIDE - 1u) / SIDE;
   let t = tile / across * 4u * SIDE;
   let i = tile % across * 4u * SIDE;
   var sum = mat4x4f();
@@ -357,7 +357,7 @@ fn backward_weight_register(@builtin(workgroup_id) group: vec3u, @builtin(num_wo
 fn backward_weight_shared(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
                           @builtin(local_invocation_index) lane: u32) {
   let tile = flat_workgroup(group, groups);
-  let across = (params.width + 4u * SIDE - 1u) / (4u * SIDE);
+  let across = (params.width / 4u + SIDE - 1u) / SIDE;
   let o = tile / across * 4u * SIDE;
   let i = tile % across * 4u * SIDE;
   var sum = mat4x4f();

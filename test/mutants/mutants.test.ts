@@ -11,6 +11,7 @@ const shader = `// a * b: no mutant of a remark
 @group(0) @binding(2) var<storage, read> x: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
 const LANES = 64u;
+const LOWEST = 16.0;
 
 fn half(v: f32) -> f32 {
   return 0.5 * v; // v - v
@@ -56,10 +57,10 @@ describe("a mutant", () => {
     ]);
     expect(changes("index", "backward")).toEqual(["y[1].x += 1e-5;", "y[0].y += 1e-5;"]);
   });
-  it("is one of a scale, or of a constant", () => {
+  it("is one of a scale, or of a constant that is no workgroup's size", () => {
     expect(changes("scale", "half")).toEqual(["return 0.55 * v; // v - v", "return 0.5; // v - v"]);
     expect(changes("scale", "backward")).toEqual(["y[0].x += 0.000011;"]);
-    expect(changes("scale", "")).toEqual(["const LANES = 65u;"]);
+    expect(changes("scale", "")).toEqual(["const LOWEST = 17.6;"]);
   });
   it("is one of a statement, which still names its buffers, and never of a barrier", () => {
     expect(changes("statement", "forward")).toEqual(["", "_ = &y; _ = &x;"]);

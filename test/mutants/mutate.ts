@@ -221,7 +221,9 @@ export function mutantsOf(file: string, text: string): Mutant[] {
       text: text.slice(0, start) + by + text.slice(end),
     });
   };
-  for (const { index, 0: constant } of code.matchAll(/^const \w+ = [^;]*;/gm)) {
+  for (const { index, 0: constant, 1: name } of code.matchAll(/^const (\w+) = [^;]*;/gm)) {
+    // How many invocations a workgroup has is a choice: what follows from it follows it.
+    if (new RegExp(`@workgroup_size\\([^)]*\\b${name}\\b`).test(code)) continue;
     for (const edit of scales(code, constant, index)) make("", edit);
   }
   for (const { name, start, end } of functionsOf(code)) {
