@@ -1,26 +1,40 @@
 import type { ByteSource } from "../base/bytes.ts";
 import { DataError } from "../base/errors.ts";
-import { isJsonObject, type JsonObject, show } from "../base/json.ts";
+import { isJsonObject, type Json, type JsonObject, show } from "../base/json.ts";
 
-/** A row of plain text, as the file has it. */
+/** Plain text, all of it learnt. */
 export interface TextRow {
   readonly text: string;
-  /** Where it stands in the file, counted from 1. */
+  /** Where it stands in the file, counted from 1: the line of a file of lines, otherwise the row. */
   readonly line: number;
 }
 
+/** A text to go on from, and what is learnt of it. */
+export interface PromptRow {
+  readonly prompt: string;
+  readonly completion: string;
+  readonly line: number;
+}
+
+/** A turn. Further keys (tool_calls, name, reasoning_content, …) are passed through to the chat template. */
 export interface Message {
   readonly role: string;
+  /** Empty where a turn consists of tool calls. */
   readonly content: string;
+  readonly [key: string]: Json;
 }
 
 /** A conversation: what the assistant says is learnt, the rest is read. */
 export interface ChatRow {
   readonly messages: readonly Message[];
+  /** What the assistant may call, for templates that know tools. */
+  readonly tools?: readonly Json[];
+  /** How many of the messages are the prompt, where the row came as prompt and completion. */
+  readonly promptTurns?: number;
   readonly line: number;
 }
 
-export type Row = TextRow | ChatRow;
+export type Row = TextRow | PromptRow | ChatRow;
 
 export interface ParsedRows {
   readonly rows: readonly Row[];

@@ -79,6 +79,7 @@ function tokenizeRow(
 ): TokenisedRow & { wasCut: boolean } {
   const { line } = row;
   if ("text" in row) return { ...tokenizeText(row.text, tokenizer, options), line };
+  if ("prompt" in row) return { ...tokenizeText(row.prompt + row.completion, tokenizer, options), line };
   const { ids, trained } = tokenizeMessages(row, tokenizer, options.template);
   const { maxLength } = options;
   return {

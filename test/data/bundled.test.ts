@@ -33,7 +33,7 @@ async function rowsOf(file: string): Promise<readonly Row[]> {
 }
 
 /** What a row says, without what a copy of it could differ in. */
-const exact = (row: Row) => JSON.stringify("text" in row ? row.text : row.messages);
+const exact = (row: Row) => JSON.stringify("text" in row ? row.text : { ...row, line: 0 });
 const normalised = (row: Row) =>
   exact(row)
     .toLowerCase()
