@@ -7,12 +7,12 @@
 // column … column + out; bias, dbias [out]; so_far like the result. Frozen W is decoded as it is read.
 //
 // Every product comes in three forms, chosen by the tile table in src/ops/tiles.ts:
-//   _register  an invocation owns 8 × 8 results in four named mat4x4f and reads operands straight from
-//              storage, four steps of k at a time. For software devices.
-//   _shared    a workgroup of SIDE × SIDE invocations owns 4·SIDE × 4·SIDE results and stages both operands
-//              through workgroup memory. For GPUs.
-//   _plain     an invocation owns 4 × 4 results and reads element by element: for widths that are no multiple
-//              of four. The others read vec4f and need every width to be one.
+//   _shared  a workgroup of SIDE × SIDE invocations owns 4·SIDE × 4·SIDE results and stages both operands
+//            through workgroup memory. For GPUs.
+//   _quad    four invocations own 16 × 16 results and hand operands to each other: linear/quad.wgsl. For software
+//            devices.
+//   _plain   an invocation owns 4 × 4 results and reads element by element: for widths that are no multiple
+//            of four. The others read vec4f and need every width to be one.
 // In an accumulator a column is a row of the result (a token), its rows are four neighbouring columns.
 struct Params {
   rows_extent: u32,
@@ -42,23 +42,6 @@ fn rows() -> u32 {
 
 // Rows and columns past the last are computed like the others, from whatever lies there, and not stored. Only where
 // they would be summed into what is stored does anything stop them.
-
-// Where four neighbouring rows start, in vec4f; past the last row it is the last again.
-fn four_rows(row: u32, count: u32, pitch: u32) -> vec4u {
-  return min(vec4u(row) + vec4u(0u, 1u, 2u, 3u), vec4u(count - 1u)) * (pitch / 4u);
-}
-
-fn x_at(start: vec4u, k: u32) -> mat4x4f {
-  return mat4x4f(x[start.x + k], x[start.y + k], x[start.z + k], x[start.w + k]);
-}
-
-fn w_at(start: vec4u, k: u32) -> mat4x4f {
-  return mat4x4f(weight4(start.x + k), weight4(start.y + k), weight4(start.z + k), weight4(start.w + k));
-}
-
-fn dy_at(start: vec4u, o: u32) -> mat4x4f {
-  return mat4x4f(dy[start.x + o], dy[start.y + o], dy[start.z + o], dy[start.w + o]);
-}
 
 fn x_one(t: u32, k: u32) -> f32 {
   let i = t * params.width + k;
@@ -100,26 +83,6 @@ fn store_y_block(t: u32, o: u32, block: mat4x4f) {
   store_y(t + 1u, o, block[1]);
   store_y(t + 2u, o, block[2]);
   store_y(t + 3u, o, block[3]);
-}
-
-@compute @workgroup_size(8)
-fn forward_register(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
-                    @builtin(local_invocation_index) lane: u32) {
-  let tile = flat_workgroup(group, groups) * 8u + lane;
-  let across = (params.out + 7u) / 8u;
-  let t = tile / across * 8u;
-  let o = tile % across * 8u;
-  var c00 = mat4x4f(); var c01 = mat4x4f(); var c10 = mat4x4f(); var c11 = mat4x4f();
-  let t0 = four_rows(t, rows(), params.width); let t1 = four_rows(t + 4u, rows(), params.width);
-  let o0 = four_rows(o, params.out, params.width); let o1 = four_rows(o + 4u, params.out, params.width);
-  for (var k = 0u; k < params.width / 4u; k++) {
-    let x0 = x_at(t0, k); let x1 = x_at(t1, k);
-    let w0 = transpose(w_at(o0, k)); let w1 = transpose(w_at(o1, k));
-    c00 += w0 * x0; c01 += w1 * x0;
-    c10 += w0 * x1; c11 += w1 * x1;
-  }
-  store_y_block(t, o, c00); store_y_block(t, o + 4u, c01);
-  store_y_block(t + 4u, o, c10); store_y_block(t + 4u, o + 4u, c11);
 }
 
 // Both operands of a workgroup's tile, STEPS values of k deep: [k][4·SIDE].
@@ -235,28 +198,6 @@ fn store_dx_block(t: u32, i: u32, block: mat4x4f) {
   store_dx(t + 3u, i, block[3]);
 }
 
-@compute @workgroup_size(8)
-fn backward_input_register(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
-                           @builtin(local_invocation_index) lane: u32) {
-  let tile = flat_workgroup(group, groups) * 8u + lane;
-  let across = (params.width + 7u) / 8u;
-  let t = tile / across * 8u;
-  let i = tile % across * 8u;
-  var c00 = mat4x4f(); var c01 = mat4x4f(); var c10 = mat4x4f(); var c11 = mat4x4f();
-  let t0 = four_rows(t, rows(), params.stride); let t1 = four_rows(t + 4u, rows(), params.stride);
-  let i0 = i / 4u; let i1 = (i + 4u) / 4u;
-  for (var o = 0u; o < params.out; o += 4u) {
-    let at = (params.column + o) / 4u;
-    let d0 = dy_at(t0, at); let d1 = dy_at(t1, at);
-    let four = four_rows(o, params.out, params.width);
-    let w0 = w_at(four, i0); let w1 = w_at(four, i1);
-    c00 += w0 * d0; c01 += w1 * d0;
-    c10 += w0 * d1; c11 += w1 * d1;
-  }
-  store_dx_block(t, i, c00); store_dx_block(t, i + 4u, c01);
-  store_dx_block(t + 4u, i, c10); store_dx_block(t + 4u, i + 4u, c11);
-}
-
 @compute @workgroup_size(SIDE, SIDE)
 fn backward_input_shared(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
                          @builtin(local_invocation_index) lane: u32) {
@@ -326,31 +267,6 @@ fn add_dw_block(o: u32, i: u32, block: mat4x4f) {
 fn dy_live(t: u32, column: u32) -> vec4f {
   let row = t * params.stride + params.column;
   return select(vec4f(), dy[row / 4u + column], t < rows());
-}
-
-fn dy_down(t: u32, column: u32) -> mat4x4f {
-  return transpose(mat4x4f(dy_live(t, column), dy_live(t + 1u, column), dy_live(t + 2u, column), dy_live(t + 3u, column)));
-}
-
-@compute @workgroup_size(8)
-fn backward_weight_register(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
-                            @builtin(local_invocation_index) lane: u32) {
-  let tile = flat_workgroup(group, groups) * 8u + lane;
-  let across = (params.width + 7u) / 8u;
-  let o = tile / across * 8u;
-  let i = tile % across * 8u;
-  var c00 = mat4x4f(); var c01 = mat4x4f(); var c10 = mat4x4f(); var c11 = mat4x4f();
-  let o0 = o / 4u; let o1 = (o + 4u) / 4u;
-  let i0 = i / 4u; let i1 = (i + 4u) / 4u;
-  for (var t = 0u; t < rows(); t += 4u) {
-    let four = four_rows(t, rows(), params.width);
-    let d0 = dy_down(t, o0); let d1 = dy_down(t, o1);
-    let x0 = x_at(four, i0); let x1 = x_at(four, i1);
-    c00 += x0 * d0; c01 += x1 * d0;
-    c10 += x0 * d1; c11 += x1 * d1;
-  }
-  add_dw_block(o, i, c00); add_dw_block(o, i + 4u, c01);
-  add_dw_block(o + 4u, i, c10); add_dw_block(o + 4u, i + 4u, c11);
 }
 
 @compute @workgroup_size(SIDE, SIDE)

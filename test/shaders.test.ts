@@ -6,11 +6,12 @@ import { readShader, withoutComments } from "../src/gpu/wgsl.ts";
 const root = join(import.meta.dirname, "..");
 
 /** What is missing before a shader counts as tested. Each is undefined where there is no such file. */
-function gaps(name: string, shader: string, oracle: string | undefined, test: string | undefined): string[] {
+function gaps(path: string, shader: string, oracle: string | undefined, test: string | undefined): string[] {
+  const name = family(path);
   const entries = [...readShader(shader).entries.keys()];
   const missing: string[] = [];
   if (entries.length === 0)
-    missing.push(`shaders/${name}.wgsl has no entry point: a part belongs into a folder.`);
+    missing.push(`shaders/${path}.wgsl has no entry point: a part belongs into a folder.`);
   if (oracle === undefined)
     missing.push(`shaders/${name}.wgsl has no oracle: write test/reference/${name}.ts.`);
   if (test === undefined)
@@ -23,12 +24,20 @@ function gaps(name: string, shader: string, oracle: string | undefined, test: st
   ];
 }
 
+/** "linear/quad" has linear's oracle and tests. */
+function family(path: string): string {
+  return path.split("/")[0]!;
+}
+
 function readIfThere(path: string): string | undefined {
   return existsSync(join(root, path)) ? readFileSync(join(root, path), "utf8") : undefined;
 }
 
-const names = readdirSync(join(root, "shaders"))
-  .filter((file) => file.endsWith(".wgsl"))
+/** What is joined to several kernels, and launches nothing. */
+const PARTS = /^(common|weights)\//;
+const names = readdirSync(join(root, "shaders"), { recursive: true, encoding: "utf8" })
+  .map((file) => file.replaceAll("\\", "/"))
+  .filter((file) => file.endsWith(".wgsl") && !PARTS.test(file))
   .map((file) => file.slice(0, -".wgsl".length));
 
 describe("every shader", () => {
@@ -36,8 +45,8 @@ describe("every shader", () => {
     const found = gaps(
       name,
       readFileSync(join(root, `shaders/${name}.wgsl`), "utf8"),
-      readIfThere(`test/reference/${name}.ts`),
-      readIfThere(`test/ops/${name}.gpu.test.ts`),
+      readIfThere(`test/reference/${family(name)}.ts`),
+      readIfThere(`test/ops/${family(name)}.gpu.test.ts`),
     );
     expect(found).toEqual([]);
   });

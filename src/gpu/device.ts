@@ -9,6 +9,8 @@ export interface DeviceTraits {
   readonly vendor: string;
   readonly maxBinding: number;
   readonly maxBuffer: number;
+  /** Whether the device was made with the feature of that name: invocations can hand values to each other. */
+  readonly subgroups: boolean;
   /**
    * Whether 16-bit weights become f32 while they are loaded, instead of in every kernel that reads them: the same
    * numbers, faster where a CPU does the work, for twice the memory.
@@ -54,6 +56,7 @@ export class Gpu {
       vendor: info?.vendor ?? "",
       maxBinding: device.limits.maxStorageBufferBindingSize,
       maxBuffer: device.limits.maxBufferSize,
+      subgroups: device.features.has("subgroups"),
       decodesWhileLoading: software,
       ...traits,
     };

@@ -8,6 +8,7 @@ import { type Binding, readShader, type ShaderInterface } from "./wgsl.ts";
 export type WeightFormat = "f32" | "f16" | "bf16";
 
 export interface KernelSpec {
+  /** Path under shaders/ without the ending. "linear/quad" is joined to "linear", whose functions it uses. */
   readonly file: string;
   readonly entry: string;
   /** The weight file that is joined to the kernel, where it reads weights. */
@@ -85,14 +86,7 @@ export class Kernels {
     const key = `${spec.file}:${spec.weights ?? ""}`;
     let entry = this.shaders.get(key);
     if (!entry) {
-      const parts = ["common/live", ...(spec.weights ? [`weights/${spec.weights}`] : []), spec.file];
-      const source = parts
-        .map((part) => {
-          const text = shaderText.get(part);
-          if (text === undefined) throw new GraftError("kernel-missing", `There is no shaders/${part}.wgsl.`);
-          return text;
-        })
-        .join("\n");
+      const source = joined(spec);
       entry = {
         module: this.gpu.device.createShaderModule({ label: key, code: source }),
         shader: readShader(source),
@@ -101,4 +95,17 @@ export class Kernels {
     }
     return entry;
   }
+}
+
+/** A kernel's text with the parts that it needs. What it enables stands first, as WGSL wants it. */
+function joined({ file, weights }: KernelSpec): string {
+  const folder = file.split("/").slice(0, -1);
+  const texts = ["common/live", ...(weights ? [`weights/${weights}`] : []), ...folder, file].map((part) => {
+    const text = shaderText.get(part);
+    if (text === undefined) throw new GraftError("kernel-missing", `There is no shaders/${part}.wgsl.`);
+    return text;
+  });
+  const enables = /^enable .*;$/gm;
+  const enabled = texts.flatMap((text) => text.match(enables) ?? []);
+  return [...enabled, ...texts.map((text) => text.replace(enables, ""))].join("\n");
 }

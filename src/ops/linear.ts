@@ -96,7 +96,7 @@ function product(
   const tile: Tile = tileFor(traits, down(maxOf(rows)), across, aligned);
   return {
     kernel: {
-      file: "linear",
+      file: tile.form === "quad" ? "linear/quad" : "linear",
       entry: `${pass}_${tile.form}`,
       // A trainable weight is f32; the pass that makes its gradient reads no weight, but the file declares one.
       weights: formatOf(slice),

@@ -2,17 +2,17 @@
 import type { DeviceTraits } from "../gpu/device.ts";
 
 /**
- * `register`: 8 × 8 results an invocation; `shared`: 4·side × 4·side results a workgroup of side²;
- * `plain`: 4 × 4 results an invocation, for widths that are no multiple of four.
+ * `quad`: 16 × 16 results a workgroup of four, for devices with subgroups; `shared`: 4·side × 4·side results a
+ * workgroup of side²; `plain`: 4 × 4 results an invocation, for widths that are no multiple of four.
  */
 export type Tile =
-  | { readonly form: "register" }
+  | { readonly form: "quad" }
   | { readonly form: "shared"; readonly side: number }
   | { readonly form: "plain" };
 
 export const tiles = {
   plain: { form: "plain" },
-  software: { form: "register" },
+  software: { form: "quad" },
   // Four times the results for each value staged, where there are tiles enough to fill a GPU …
   gpuLarge: { form: "shared", side: 16 },
   // … and smaller tiles where there are not.
@@ -38,7 +38,7 @@ const LARGE_TILES = 64;
 export function tileFor(traits: DeviceTraits, down: number, across: number, aligned: boolean): Tile {
   if (!aligned) return tiles.plain;
   if (traits.tile) return tiles[traits.tile];
-  if (traits.deviceClass === "software") return tiles.software;
+  if (traits.deviceClass === "software") return traits.subgroups ? tiles.software : tiles.plain;
   return Math.ceil(down / 64) * Math.ceil(across / 64) >= LARGE_TILES ? tiles.gpuLarge : tiles.gpuSmall;
 }
 
@@ -46,10 +46,9 @@ export function tileOverrides(tile: Tile): Record<string, number> {
   return tile.form === "shared" ? { SIDE: tile.side } : {};
 }
 
-/** Workgroups for `down` × `across` results: eight register tiles each, 64 plain ones, or one shared tile. */
+/** Workgroups for `down` × `across` results: 64 plain tiles each, or one of the others. */
 export function tileGroups(tile: Tile, down: number, across: number): number {
   if (tile.form === "plain") return Math.ceil((Math.ceil(down / 4) * Math.ceil(across / 4)) / 64);
-  if (tile.form === "register") return Math.ceil((Math.ceil(down / 8) * Math.ceil(across / 8)) / 8);
-  const side = 4 * tile.side;
+  const side = tile.form === "quad" ? 16 : 4 * tile.side;
   return Math.ceil(down / side) * Math.ceil(across / side);
 }

@@ -10,6 +10,7 @@ const traits: DeviceTraits = {
   vendor: "",
   maxBinding: 2 ** 27,
   maxBuffer: 2 ** 28,
+  subgroups: false,
   decodesWhileLoading: false,
 };
 

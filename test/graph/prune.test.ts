@@ -9,6 +9,7 @@ const traits: DeviceTraits = {
   vendor: "",
   maxBinding: 2 ** 27,
   maxBuffer: 2 ** 28,
+  subgroups: false,
   decodesWhileLoading: false,
 };
 const size = { tokens: 64, width: 32, blocks: 12 };

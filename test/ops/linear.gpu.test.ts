@@ -123,7 +123,7 @@ const shapes: Omit<Case, "tile">[] = [
 
 /** The entry points of each form; the list also tells test/shaders.test.ts what is exercised here. */
 const passesOf = {
-  register: ["forward_register", "backward_input_register", "backward_weight_register"],
+  quad: ["forward_quad", "backward_input_quad", "backward_weight_quad"],
   shared: ["forward_shared", "backward_input_shared", "backward_weight_shared"],
   plain: ["forward_plain", "backward_input_plain", "backward_weight_plain"],
 } as const;
