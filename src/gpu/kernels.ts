@@ -97,15 +97,14 @@ export class Kernels {
   }
 }
 
-/** A kernel's text with the parts that it needs. What it enables stands first, as WGSL wants it. */
+/** A kernel's text with the parts that it needs behind it: what it enables must stand first. */
 function joined({ file, weights }: KernelSpec): string {
   const folder = file.split("/").slice(0, -1);
-  const texts = ["common/live", ...(weights ? [`weights/${weights}`] : []), ...folder, file].map((part) => {
-    const text = shaderText.get(part);
-    if (text === undefined) throw new GraftError("kernel-missing", `There is no shaders/${part}.wgsl.`);
-    return text;
-  });
-  const enables = /^enable .*;$/gm;
-  const enabled = texts.flatMap((text) => text.match(enables) ?? []);
-  return [...enabled, ...texts.map((text) => text.replace(enables, ""))].join("\n");
+  return [file, ...folder, ...(weights ? [`weights/${weights}`] : []), "common/live"]
+    .map((part) => {
+      const text = shaderText.get(part);
+      if (text === undefined) throw new GraftError("kernel-missing", `There is no shaders/${part}.wgsl.`);
+      return text;
+    })
+    .join("\n");
 }

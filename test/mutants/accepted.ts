@@ -104,8 +104,8 @@ export const accepted: readonly Accepted[] = [
     reason: "The round too many stages zeros for dy: it adds nothing and takes time.",
   },
   {
-    file: "linear",
-    fn: "backward_weight_register",
+    file: "linear/quad",
+    fn: "backward_weight_quad",
     before: "for (var t = 0u; t < rows(); t += 4u) {",
     after: "for (var t = 0u; t <= rows(); t += 4u) {",
     reason: "The round too many reads zeros for dy: it adds nothing and takes time.",

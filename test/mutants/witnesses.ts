@@ -28,9 +28,12 @@ const judges: Readonly<Record<string, readonly string[]>> = {
   weights: ["embedding", "linear"],
 };
 
+/** "linear/quad" is judged by the cases of linear. */
+const folderOf = (file: string): string => file.split("/")[0]!;
+
 /** The shaders whose cases a run over these files needs. */
 export function shadersFor(files: readonly string[]): Set<string> {
-  return new Set(files.flatMap((file) => (file.includes("/") ? judges[file.split("/")[0]!]! : [file])));
+  return new Set(files.map(folderOf).flatMap((folder) => judges[folder] ?? [folder]));
 }
 
 export class Witnesses {
@@ -46,7 +49,7 @@ export class Witnesses {
 
   /** Entry points of the mutant's own file that reach it; undefined where the file is a part of others. */
   entries(mutant: Mutant): Set<string> | undefined {
-    if (mutant.file.includes("/")) return undefined;
+    if (folderOf(mutant.file) in judges) return undefined;
     let reaching = this.reaching.get(mutant.file);
     if (!reaching) {
       reaching = entriesReaching(blankComments(this.shaders.get(mutant.file)!));
@@ -71,7 +74,7 @@ export class Witnesses {
       const joined = folder === "common" || witness.pipelines.some((key) => key.split(":")[1] === part);
       return joined && judges[folder!]!.includes(witness.shader) ? [{ witness }] : [];
     }
-    if (witness.shader !== mutant.file) return [];
+    if (witness.shader !== folderOf(mutant.file)) return [];
     const run = new Set(witness.pipelines.map((key) => key.split(":")[0]!));
     return [...entries]
       .filter((entry) => run.has(`${mutant.file}.${entry}`))
