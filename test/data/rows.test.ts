@@ -1,12 +1,9 @@
 import { describe, expect, it } from "vitest";
-import type { ByteSource } from "../../src/base/bytes.ts";
 import { DataError } from "../../src/base/errors.ts";
-import { parseRows, rowFormat } from "../../src/data/rows.ts";
+import { parseRows } from "../../src/data/rows.ts";
+import { sourceOf as madeSource } from "./sources.ts";
 
-function sourceOf(content: string | Uint8Array): ByteSource {
-  const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-  return { name: "rows.jsonl", size: bytes.length, read: async (start, end) => bytes.slice(start, end) };
-}
+const sourceOf = (content: string | Uint8Array) => madeSource("rows.jsonl", content);
 const parse = (content: string | Uint8Array) => parseRows(sourceOf(content), { format: "jsonl" });
 const texts = async (content: string | Uint8Array) =>
   (await parse(content)).rows.map((row) => ("text" in row ? row.text : row));
@@ -31,11 +28,11 @@ describe("rows", () => {
 
   it("are conversations where they have messages", async () => {
     const messages = [
-      { role: "user", content: "Hi \ud800", name: "left aside" },
+      { role: "user", content: "Hi \ud800", name: "Ada" },
       { role: "assistant", content: "Hello." },
     ];
     const { rows, replacedSurrogates } = await parse(JSON.stringify({ messages }));
-    const [user, assistant] = [{ role: "user", content: "Hi \ufffd" }, messages[1]!];
+    const [user, assistant] = [{ role: "user", content: "Hi \ufffd", name: "Ada" }, messages[1]!];
     expect(rows).toEqual([{ messages: [user, assistant], line: 1 }]);
     expect(replacedSurrogates).toBe(1);
   });
@@ -79,12 +76,17 @@ describe("a data set is refused with", () => {
     ["nothing in it", "", "rows-empty", /rows\.jsonl has no row/],
     ["blank lines only", "\n \n\n", "rows-empty", /has no row/],
     ["a byte-order mark only", "\ufeff", "rows-empty", /has no row/],
-    ["a line that is not JSON", `${good}\n{"text":`, "row-json", /line 3 is not JSON: .*one object such as/],
+    ["a line that is not JSON", `${good}\n{"text":`, "row-json", /line 3 is not JSON: .*one object, such as/],
     ["a line that is a list", `${good}["a"]`, "row-shape", /line 2 is \["a"\], not an object/],
     ["a line that is a string", `${good}"a"`, "row-shape", /line 2 is "a", not an object/],
     ["a line that is null", "null", "row-shape", /line 1 is null, not an object/],
     ["text that is a number", `${good}{"text":5}`, "row-text", /line 2 has "text": 5, expected a string/],
-    ["a conversation of ShareGPT", '{"conversations":[]}', "row-shape", /\(a ShareGPT conversation\)/],
+    [
+      "an empty conversation",
+      '{"conversations":[]}',
+      "row-messages",
+      /"conversations": \[\], expected a list/,
+    ],
     ["messages that are none", '{"messages":[]}', "row-messages", /"messages": \[\], expected a list/],
     ["messages that are a text", '{"messages":"hi"}', "row-messages", /"messages": "hi", expected a list/],
     ["a message without content", '{"messages":[{"role":"user"}]}', "row-messages", /line 1, message 1 is/],
@@ -94,10 +96,13 @@ describe("a data set is refused with", () => {
       "row-messages",
       /no message of the assistant/,
     ],
-    ["prompts", '{"prompt":"a","completion":"b"}', "row-shape", /\(prompt and completion\)/],
-    ["instructions", '{"instruction":"a","output":"b"}', "row-shape", /\(instruction and output\)/],
-    ["preferences", '{"chosen":"a","rejected":"b"}', "row-shape", /\(a preference pair\)/],
-    ["other keys", '{"body":"a"}', "row-shape", /the keys "body"\. .*"text"/],
+    ["preferences", '{"chosen":"a","rejected":"b"}', "row-shape", /preference pairs, which are not trained/],
+    [
+      "other keys",
+      '{"body":"a"}',
+      "row-shape",
+      /the keys "body"\. .*"column_mapping": \{"text":"\{body\}"\}/,
+    ],
     ["no keys", "{}", "row-shape", /no key at all/],
     [
       "a line over 8 MB",
@@ -113,13 +118,5 @@ describe("a data set is refused with", () => {
     expect(thrown).toBeInstanceOf(DataError);
     expect((thrown as DataError).code).toBe(code);
     expect((thrown as DataError).message).toMatch(says);
-  });
-
-  it("a name that stands for another format", () => {
-    expect(rowFormat("A.JSONL")).toBe("jsonl");
-    expect(() => rowFormat("a.txt")).toThrow(/a \.txt file.*Make each text a line/);
-    expect(() => rowFormat("a.json")).toThrow(/without the outer list/);
-    expect(() => rowFormat("a.csv")).toThrow(/a \.csv file.*Convert it/);
-    expect(() => rowFormat("rows")).toThrow(/without extension/);
   });
 });
