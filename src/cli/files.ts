@@ -1,7 +1,8 @@
 import { open, readdir, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import type { ByteSource, FileSet } from "../base/bytes.ts";
-import { FormatError } from "../base/errors.ts";
+import { DataError, FormatError } from "../base/errors.ts";
+import { rowFormat } from "../data/formats/detect.ts";
 import { checkRange, mapFileSet } from "../formats/sources.ts";
 
 /** A file on disk, read in pieces; opened for each read, so nothing is left open. */
@@ -47,6 +48,29 @@ export async function openDirectory(path: string): Promise<FileSet> {
     if (isFile) sources.set(entry.name, await fileSource(full));
   }
   return mapFileSet(resolve(path), sources);
+}
+
+/** Files of rows. A folder stands for all its files whose names tell a format that is read, in the order of their names. */
+export async function openRows(paths: readonly string[]): Promise<ByteSource[]> {
+  const sources: ByteSource[] = [];
+  for (const path of paths) {
+    const found = await stat(path).catch(() => notThere(path, "file or folder"));
+    if (!found.isDirectory()) {
+      sources.push(await fileSource(path));
+      continue;
+    }
+    const folder = await openDirectory(path);
+    const names = folder.names().filter((name) => rowFormat(name) !== undefined);
+    if (names.length === 0) {
+      throw new DataError(
+        "no-rows",
+        `${path} holds no file of rows.`,
+        "Wanted are .txt, .jsonl, .json, .csv, .tsv or .parquet.",
+      );
+    }
+    sources.push(...names.sort().map((name) => folder.open(name)!));
+  }
+  return sources;
 }
 
 function notThere(path: string, kind: string): never {

@@ -1,33 +1,38 @@
-/** `npm run train -- --model DIR --data FILE --config run.json [--adapter DIR] [--out DIR]` */
+/** The command that trains: `npm run train -- …`, as USAGE says. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { ConfigError } from "../base/errors.ts";
 import { readJsonObject } from "../base/read-json.ts";
-import { parseRows, rowFormat } from "../data/rows.ts";
 import { Gpu } from "../gpu/device.ts";
 import { Kernels } from "../gpu/kernels.ts";
+import { type Dataset, readDataset } from "../train/dataset.ts";
 import { parseRunFile } from "../train/runFile.ts";
 import { Session } from "../train/session.ts";
 import { faultError, lostError } from "../worker/device.ts";
 import { requestNodeDevice } from "./device.ts";
-import { fileSource, openDirectory } from "./files.ts";
+import { fileSource, openDirectory, openRows } from "./files.ts";
 
-const USAGE = "npm run train -- --model DIR --data FILE --config run.json [--adapter DIR] [--out DIR]";
+const USAGE = `npm run train -- --model DIR --data FILE|DIR… --config run.json
+  [--eval-data FILE|DIR…] [--faulty refuse|skip] [--adapter DIR] [--out DIR]`;
 
 function readArguments() {
   const options = {
     model: { type: "string" },
-    data: { type: "string" },
+    data: { type: "string", multiple: true },
+    "eval-data": { type: "string", multiple: true },
+    faulty: { type: "string", default: "refuse" },
     config: { type: "string" },
     adapter: { type: "string" },
     out: { type: "string", default: "adapter" },
   } as const;
   try {
     const { values } = parseArgs({ options });
-    const { model, data, config } = values;
+    const { model, data, config, faulty } = values;
+    if (faulty !== "refuse" && faulty !== "skip")
+      throw new Error(`--faulty is ${faulty}, not refuse or skip`);
     if (model !== undefined && data !== undefined && config !== undefined)
-      return { ...values, model, data, config };
+      return { ...values, model, data, config, faulty } as const;
   } catch (thrown) {
     throw new ConfigError("arguments", `${(thrown as Error).message}.`, `Usage: ${USAGE}`);
   }
@@ -54,18 +59,44 @@ function trouble(device: GPUDevice): Promise<never> {
   });
 }
 
+/** Faulty rows that are told one by one. */
+const SHOWN_FAULTS = 10;
+
+/** Says what was found amiss with the rows, before any of them is trained on. */
+function tellOf({ parsed, duplicates, leaks }: Dataset): void {
+  const note = (text: string): void => console.log(`           ${text}`);
+  for (const { faults, faultCount, replacedSurrogates, unusedColumns } of parsed) {
+    if (faultCount > 0) note(`${faultCount} faulty rows are left out:`);
+    for (const { message } of faults.slice(0, SHOWN_FAULTS)) note(`- ${message}`);
+    if (faultCount > SHOWN_FAULTS) note(`- and ${faultCount - SHOWN_FAULTS} more`);
+    if (replacedSurrogates > 0) note(`${replacedSurrogates} lone surrogates were replaced`);
+    if (unusedColumns.length > 0) note(`not used: ${unusedColumns.join(", ")}`);
+  }
+  if (duplicates > 0) note(`${duplicates} rows say what an earlier one says`);
+  if (leaks > 0) note(`${leaks} rows that are trained on are held out, too`);
+}
+
 async function main(): Promise<void> {
   const given = readArguments();
   const run = parseRunFile(await readJsonObject(await fileSource(given.config)), basename(given.config));
-  const data = await fileSource(given.data);
-  const { rows, replacedSurrogates } = await parseRows(data, { format: rowFormat(data.name) });
+  const dataset = await readDataset(
+    await openRows(given.data),
+    await openRows(given["eval-data"] ?? []),
+    run.train,
+    {
+      faulty: given.faulty,
+      onProgress: (read, total, rows) =>
+        progress(`reading ${mebibytes(read)} of ${mebibytes(total)}, ${rows} rows`),
+    },
+  );
+  progress("");
   const model = await openDirectory(given.model);
   const adapter = given.adapter === undefined ? undefined : await openDirectory(given.adapter);
 
   const node = await requestNodeDevice();
   console.log(`device     ${node.description}`);
   const gpu = new Gpu(node.device);
-  const sources = { model, rows, run, adapter };
+  const sources = { model, rows: dataset.train, heldOut: dataset.heldOut, run, adapter };
   const session = await Session.open(gpu, new Kernels(gpu), sources, {
     onProgress: (stage, done, total) => {
       progress(
@@ -82,19 +113,24 @@ async function main(): Promise<void> {
     `trainable  ${summary.trainableCount} (${share.toFixed(3)} %) in ${summary.trainable.length} tensors`,
   );
   for (const { key, shape } of summary.trainable) console.log(`             ${key} [${shape.join(", ")}]`);
-  const { tokenised } = summary;
+  const { tokenised, heldOut } = summary;
   console.log(
     `data       ${tokenised.rows.length} rows, ${tokenised.tokens} tokens, ${tokenised.targets} trained; ` +
       `left out ${tokenised.leftOut}, cut ${tokenised.cut}`,
   );
-  if (replacedSurrogates > 0) console.log(`           ${replacedSurrogates} lone surrogates were replaced`);
+  if (heldOut) console.log(`held out   ${heldOut.rows.length} rows, ${heldOut.targets} targets`);
+  tellOf(dataset);
   const memory = Object.entries(summary.memory).map(([part, bytes]) => `${part} ${mebibytes(bytes)}`);
   console.log(`memory     ${memory.join(", ")}`);
   for (const warning of summary.warnings) console.log(`note       ${warning}`);
 
   const trained = session.prepare().then(() =>
     session.run((report) => {
-      if (!("loss" in report)) return;
+      if ("eval_loss" in report) {
+        progress("");
+        console.log(`held out   loss ${report.eval_loss.toFixed(4)} after ${report.step} steps`);
+        return;
+      }
       const line = `${bar(report.step, summary.steps)}  loss ${report.loss.toFixed(4)}`;
       if (process.stderr.isTTY) progress(line);
       else if (report.step === 1 || report.step === summary.steps || report.step % 10 === 0)
@@ -107,7 +143,11 @@ async function main(): Promise<void> {
 
   const out = resolve(given.out);
   await mkdir(out, { recursive: true });
-  const facts = { baseModel: given.model, dataset: data.name, device: node.description };
+  const facts = {
+    baseModel: given.model,
+    dataset: given.data.map((path) => basename(path)).join(", "),
+    device: node.description,
+  };
   for (const [name, bytes] of await session.files(facts)) await writeFile(join(out, name), bytes);
   const [first, last] = [session.reports[0], session.reports.at(-1)];
   if (first && last) {

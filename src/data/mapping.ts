@@ -1,5 +1,5 @@
 /** Columns of any name, made into rows by small templates: {"user": "{question}", "assistant": "{answer}"}. */
-import { DataError } from "../base/errors.ts";
+import { ConfigError, DataError } from "../base/errors.ts";
 import { type Json, type JsonObject, show } from "../base/json.ts";
 import { nearestName } from "../base/nearest.ts";
 import { RowFault } from "./faults.ts";
@@ -20,28 +20,26 @@ const PARTS: readonly (readonly string[])[] = [
 const KINDS =
   '{"text"}, {"prompt", "completion"} or {"system", "user", "assistant"}, of which system may be left out';
 
-/** Checks a mapping from a run file. Throws DataError. */
-export function parseMapping(given: JsonObject): ColumnMapping {
+/** Checks a mapping; `path` is where it stands. Throws ConfigError. */
+export function parseMapping(given: JsonObject, path = "column_mapping"): ColumnMapping {
   const keys = Object.keys(given);
   const isKnown = PARTS.some(
     (parts) => parts.length === keys.length && parts.every((part) => keys.includes(part)),
   );
-  const found = `column_mapping has the parts ${keys.map(show).join(", ") || "of nothing"}`;
-  if (!isKnown) throw new DataError("mapping", `${found}, expected ${KINDS}.`);
+  if (!isKnown) {
+    const found = keys.length === 0 ? "no part" : `the parts ${keys.map(show).join(", ")}`;
+    throw new ConfigError("mapping", `${path} has ${found}, expected ${KINDS}.`);
+  }
   for (const [part, template] of Object.entries(given)) {
     if (typeof template !== "string") {
-      throw new DataError("mapping", `column_mapping.${part} is ${show(template)}, expected a text.`);
+      throw new ConfigError("mapping", `${path}.${part} is ${show(template)}, expected a text.`);
     }
-    const { columns } = parseTemplate(template, part);
+    const { columns } = parseTemplate(template, `${path}.${part}`);
     // What the user or the assistant says is not the same in every row.
-    if (columns.length === 0 && part !== "system") {
-      const remedy = `Write the column's name in braces, such as "{${template.trim() || "question"}}".`;
-      throw new DataError(
-        "mapping",
-        `column_mapping.${part} is ${show(template)}, which names no column.`,
-        remedy,
-      );
-    }
+    if (columns.length > 0 || part === "system") continue;
+    const found = `${path}.${part} is ${show(template)}, which names no column.`;
+    const example = `{${template.trim() || "question"}}`;
+    throw new ConfigError("mapping", found, `Write the column's name in braces, such as ${show(example)}.`);
   }
   return given as unknown as ColumnMapping;
 }
@@ -52,7 +50,7 @@ interface Template {
   readonly columns: readonly string[];
 }
 
-function parseTemplate(template: string, part: string): Template {
+function parseTemplate(template: string, path: string): Template {
   const texts: string[] = [];
   const columns: string[] = [];
   let text = "";
@@ -62,8 +60,8 @@ function parseTemplate(template: string, part: string): Template {
       texts.push(text);
       text = "";
     } else if (piece === "{" || piece === "}") {
-      const found = `column_mapping.${part} is ${show(template)}, with a ${piece} that stands alone.`;
-      throw new DataError("mapping", found, "Write {column} for a column, {{ and }} for braces.");
+      const found = `${path} is ${show(template)}, with a ${piece} that stands alone.`;
+      throw new ConfigError("mapping", found, "Write {column} for a column, {{ and }} for braces.");
     } else text += piece === "{{" || piece === "}}" ? piece[0] : piece;
   }
   texts.push(text);
@@ -77,7 +75,7 @@ export function rowMaker(
   fileName: string,
 ): (values: JsonObject, line: number) => Row {
   const parts = Object.entries(mapping).map(([part, source]) => {
-    const template = parseTemplate(source, part);
+    const template = parseTemplate(source, `column_mapping.${part}`);
     for (const column of template.columns) {
       if (!columns.includes(column)) throw unknownColumn(column, part, columns, fileName);
     }
@@ -97,7 +95,9 @@ export function rowMaker(
 
 /** The columns that a mapping uses. */
 export function mappedColumns(mapping: ColumnMapping): string[] {
-  return Object.entries(mapping).flatMap(([part, template]) => parseTemplate(template, part).columns);
+  return Object.entries(mapping).flatMap(
+    ([part, template]) => parseTemplate(template, `column_mapping.${part}`).columns,
+  );
 }
 
 function fill({ texts, columns }: Template, values: JsonObject): string {

@@ -1,14 +1,19 @@
+import { DATA_FORMATS, type DataFormat } from "../data/formats/reading.ts";
+import type { ColumnMapping } from "../data/mapping.ts";
+
 /**
  * Every key of the run file's `train` part: what it means, what it may be, and its default. The checks, the
  * table in docs/run-file.md and the page's form all come from here. Names and defaults are those of
- * Transformers' TrainingArguments, but for learning_rate and max_length.
+ * Transformers' TrainingArguments, but for learning_rate and max_length; those about rows are TRL's, or ours.
  */
 export type TrainField = { description: string } & (
   | { kind: "integer"; default: number; min: number; max?: number }
   | { kind: "number"; default: number; min: number; max?: number; below?: number }
-  | { kind: "optional"; default: null; min: number; max?: number; above?: number }
+  | { kind: "optional"; default: null; min: number; max?: number; above?: number; below?: number }
   | { kind: "boolean"; default: boolean }
   | { kind: "choice"; default: string; choices: readonly string[] }
+  | { kind: "name"; default: string }
+  | { kind: "mapping"; default: null }
 );
 
 export const SCHEDULES = ["constant", "linear", "cosine", "constant_with_warmup"] as const;
@@ -34,6 +39,10 @@ export interface TrainConfig {
   packing: boolean;
   eval_steps: number | null;
   gradient_checkpointing: boolean;
+  dataset_text_field: string;
+  column_mapping: ColumnMapping | null;
+  data_format: DataFormat | "auto";
+  eval_split: number | null;
 }
 
 export const TRAIN_FIELDS = {
@@ -157,6 +166,31 @@ export const TRAIN_FIELDS = {
     default: false,
     description:
       "Compute activations again in the backward pass instead of keeping them: slower, less memory.",
+  },
+  dataset_text_field: {
+    kind: "name",
+    default: "text",
+    description: "The column of the texts, where rows are no conversations. (TRL's name and default.)",
+  },
+  column_mapping: {
+    kind: "mapping",
+    default: null,
+    description:
+      "What rows are made of where columns have other names. (Graft's own; docs/data.md says more.)",
+  },
+  data_format: {
+    kind: "choice",
+    default: "auto",
+    choices: ["auto", ...DATA_FORMATS],
+    description: "How the files of rows are read; auto goes by their names and first bytes. (Graft's own.)",
+  },
+  eval_split: {
+    kind: "optional",
+    default: null,
+    min: 0,
+    above: 0,
+    below: 1,
+    description: "Share of the rows that is held out, chosen by the seed. (Graft's own.)",
   },
 } as const satisfies Record<keyof TrainConfig, TrainField>;
 

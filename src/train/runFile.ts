@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { ConfigError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import { show } from "../base/json.ts";
+import { parseMapping } from "../data/mapping.ts";
 import { checkValue, type LoraConfig, objectAt, parseLoraConfig, unknownKey } from "../lora/config.ts";
 import { isLoraKey, LORA_FIELDS, LORA_KEYS, type LoraField, type LoraKey } from "../lora/fields.ts";
 import { TRAIN_FIELDS, TRAIN_KEYS, type TrainConfig, type TrainField } from "./fields.ts";
@@ -51,6 +52,7 @@ function parseTrain(given: JsonObject, fileName: string): TrainConfig {
     return [key, checkValue(schemaOf(field), given[key], `${path}.${key}`, expectedOf(field))];
   });
   const train = Object.fromEntries(values) as TrainConfig;
+  if (train.column_mapping) parseMapping(train.column_mapping, `${path}.column_mapping`);
   checkTogether(train, path);
   return train;
 }
@@ -103,12 +105,17 @@ export function schemaOf(field: TrainField): v.GenericSchema {
           v.minValue(field.min),
           v.maxValue(field.max ?? Infinity),
           v.gtValue(field.above ?? -Infinity),
+          v.ltValue(field.below ?? Infinity),
         ),
       );
     case "boolean":
       return v.boolean();
     case "choice":
       return v.picklist(field.choices);
+    case "name":
+      return v.pipe(v.string(), v.nonEmpty());
+    case "mapping":
+      return v.nullable(v.record(v.string(), v.string()));
     default:
       return field satisfies never;
   }
@@ -122,14 +129,23 @@ export function expectedOf(field: TrainField): string {
     case "number":
       return `a number ${field.below === undefined ? `of at least ${field.min}` : `from ${field.min} to below ${field.below}`}`;
     case "optional":
-      return `${field.above === undefined ? `a number from ${field.min} to ${field.max}` : `a number above ${field.above}`} or null`;
+      return `${optionalRange(field)} or null`;
     case "boolean":
       return "true or false";
     case "choice":
       return `one of ${field.choices.join(", ")}`;
+    case "name":
+      return "a name";
+    case "mapping":
+      return 'an object such as {"user": "{question}", "assistant": "{answer}"} or null';
     default:
       return field satisfies never;
   }
+}
+
+function optionalRange({ min, max, above, below }: Extract<TrainField, { kind: "optional" }>): string {
+  if (above === undefined) return `a number from ${min} to ${max}`;
+  return below === undefined ? `a number above ${above}` : `a number above ${above} and below ${below}`;
 }
 
 /** The tables of docs/run-file.md; a test holds the page to them. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { DataError } from "../../src/base/errors.ts";
+import { ConfigError } from "../../src/base/errors.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import { guessMapping, parseMapping } from "../../src/data/mapping.ts";
 import { parseRows } from "../../src/data/rows.ts";
@@ -57,7 +57,7 @@ describe("a mapping", () => {
   });
 
   it.each<[JsonObject, RegExp]>([
-    [{}, /the parts of nothing, expected/],
+    [{}, /no part, expected/],
     [{ prompt: "{q}" }, /the parts "prompt", expected/],
     [{ text: "{q}", user: "{q}" }, /the parts "text", "user"/],
     [{ text: 5 }, /column_mapping\.text is 5, expected a text/],
@@ -67,7 +67,7 @@ describe("a mapping", () => {
     [{ text: "{}" }, /with a \{ that stands alone/],
     [JSON.parse('{"__proto__": "{q}"}'), /the parts "__proto__"/],
   ])("is refused as %j", (given, says) => {
-    expect(() => parseMapping(given)).toThrow(DataError);
+    expect(() => parseMapping(given)).toThrow(ConfigError);
     expect(() => parseMapping(given)).toThrow(says);
   });
 });

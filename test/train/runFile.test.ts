@@ -34,6 +34,10 @@ describe("a run file", () => {
       packing: false,
       eval_steps: null,
       gradient_checkpointing: false,
+      dataset_text_field: "text",
+      column_mapping: null,
+      data_format: "auto",
+      eval_split: null,
     });
     expect(stated).toEqual([]);
   });
@@ -51,7 +55,7 @@ describe("a run file", () => {
   it("survives being written out and read again", () => {
     const run = parse({
       lora: { r: 4, target_modules: ["q_proj"], task_type: "CAUSAL_LM" },
-      train: { seed: 3 },
+      train: { seed: 3, column_mapping: { prompt: "{q}", completion: "{a}" }, data_format: "csv" },
     });
     const again = parse(JSON.parse(JSON.stringify(runFileOf(run))));
     expect(again.lora).toEqual(run.lora);
@@ -95,6 +99,25 @@ describe("a run file", () => {
     [
       { train: { warmup_ratio: 2 } },
       "run.json: train.warmup_ratio is 2, expected a number from 0 to 1 or null.",
+    ],
+    [{ train: { eval_split: 1 } }, "train.eval_split is 1, expected a number above 0 and below 1 or null."],
+    [{ train: { dataset_text_field: "" } }, 'train.dataset_text_field is "", expected a name.'],
+    [{ train: { data_format: "xml" } }, 'train.data_format is "xml", expected one of auto, jsonl, json, csv'],
+    [
+      { train: { column_mapping: "{a}" } },
+      'run.json: train.column_mapping is "{a}", expected an object such as {"user": "{question}"',
+    ],
+    [
+      { train: { column_mapping: { text: 1 } } },
+      "run.json: train.column_mapping.text is 1, expected an object",
+    ],
+    [
+      { train: { column_mapping: { text: "{a}", prompt: "{b}" } } },
+      'run.json: train.column_mapping has the parts "text", "prompt", expected {"text"}',
+    ],
+    [
+      { train: { column_mapping: { text: "a" } } },
+      'run.json: train.column_mapping.text is "a", which names no column. Write the column\'s name in braces',
     ],
     [{ train: { num_train_epochs: 0 } }, "there is no step to train"],
     [{ train: [] }, "run.json: train is [], expected an object."],

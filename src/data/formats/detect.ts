@@ -13,8 +13,6 @@ const BY_EXTENSION: Readonly<Record<string, DataFormat>> = {
   ".tsv": "tsv",
   ".parquet": "parquet",
   ".txt": "text",
-  ".text": "text",
-  ".md": "text",
 };
 
 /** What a file that is no text begins with, what people call it, and what to do. */
