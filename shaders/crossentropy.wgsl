@@ -1,12 +1,14 @@
 // crossentropy — negative log-likelihood of the trained rows, chunk by chunk; the head's products stand in between.
 //   gather           rows[i] = hidden[target_row[start + i]]
-//   row_loss         losses[start + i] = (m − z_t) + ln(Σ_j exp(z_j − m))        m = max_j z_j,  t = target_id[start + i]
+//   row_loss         scores[start + i] = (nats, entropy, right)                  m = max_j z_j,  t = target_id[start + i]
+//                    nats = (m − z_t) + ln S,  S = Σ_j exp(z_j − m);  entropy = −Σ_j p_j ln p_j = ln S + Σ_j p_j (m − z_j);
+//                    right = 1 where z_t = m, else 0
 //   row_gradient     z_j ← (p_j − [j = t]) · loss_scale                          p = softmax(z), in place
 //   collect          drows_all[start + i] = drows[i]
-//   total            loss = Σ losses;  scalars[0] += loss
+//   total            loss = Σ nats;  the sums of nats, entropy and right are added to their scalars
 //   backward_hidden  dhidden[τ] = so_far[τ] + drows_all[target_of_token[τ]], nothing added where that is −1
 // hidden, dhidden, so_far [tokens, width]; rows, drows [chunk, width]; z = logits [chunk, vocabulary], turned into
-// their gradient; losses, target_row, target_id [targets]; drows_all [targets, width]; target_of_token [tokens];
+// their gradient; scores [targets] of vec4f; target_row, target_id [targets]; drows_all [targets, width]; target_of_token [tokens];
 // statistics [chunk] of vec4f, from row_loss for row_gradient; loss_scale = 1 / trained tokens of the optimizer step.
 // Absent: a tensor [tokens, vocabulary]. Rows that are not trained never reach the head.
 struct Params {
@@ -21,14 +23,14 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> rows_out: array<f32>;
 @group(0) @binding(5) var<storage, read> logits: array<f32>;
 @group(0) @binding(6) var<storage, read> target_id: array<u32>;
-@group(0) @binding(7) var<storage, read_write> losses_out: array<f32>;
+@group(0) @binding(7) var<storage, read_write> scores_out: array<vec4f>;
 @group(0) @binding(8) var<storage, read_write> statistics_out: array<vec4f>;
 @group(0) @binding(9) var<storage, read> statistics: array<vec4f>;
 @group(0) @binding(10) var<storage, read> loss_scale: array<f32>;
 @group(0) @binding(11) var<storage, read_write> dlogits: array<f32>;
 @group(0) @binding(12) var<storage, read> drows: array<f32>;
 @group(0) @binding(13) var<storage, read_write> drows_all_out: array<f32>;
-@group(0) @binding(14) var<storage, read> losses: array<f32>;
+@group(0) @binding(14) var<storage, read> scores: array<vec4f>;
 @group(0) @binding(15) var<storage, read_write> loss: array<f32>;
 @group(0) @binding(16) var<storage, read_write> scalars: array<f32>;
 @group(0) @binding(17) var<storage, read> drows_all: array<f32>;
@@ -41,12 +43,14 @@ const LANES = 256u;
 override ROW_LANES: u32 = 256;
 const LOWEST = -3.402823466e38;
 const LN_2 = 0.6931471805599453;
-// The place of the loss in `scalars`.
+// Places in `scalars`: src/ops/scalars.ts.
 const LOSS_SUM = 0u;
-var<workgroup> tree: array<f32, LANES>;
+const ENTROPY_SUM = 3u;
+const RIGHT_SUM = 4u;
+var<workgroup> tree: array<vec3f, LANES>;
 
 // Fixed trees: the same bytes on every run.
-fn group_sum(lane: u32, lanes: u32, value: f32) -> f32 {
+fn group_sum(lane: u32, lanes: u32, value: vec3f) -> vec3f {
   tree[lane] = value;
   workgroupBarrier();
   for (var half = lanes / 2u; half > 0u; half /= 2u) {
@@ -59,15 +63,15 @@ fn group_sum(lane: u32, lanes: u32, value: f32) -> f32 {
 }
 
 fn group_max(lane: u32, lanes: u32, value: f32) -> f32 {
-  tree[lane] = value;
+  tree[lane].x = value;
   workgroupBarrier();
   for (var half = lanes / 2u; half > 0u; half /= 2u) {
     if (lane < half) {
-      tree[lane] = max(tree[lane], tree[lane + half]);
+      tree[lane].x = max(tree[lane].x, tree[lane + half].x);
     }
     workgroupBarrier();
   }
-  let largest = tree[0];
+  let largest = tree[0].x;
   // The tree is used again for the sum.
   workgroupBarrier();
   return largest;
@@ -113,14 +117,16 @@ fn row_loss(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
   let top = group_max(lane, ROW_LANES, most);
   let wanted = target_id[params.start + row];
   // The target's own term stays apart: where it is the largest, what matters is how little the others add to 1.
-  var sum = 0.0;
+  var sum = vec3f();
   for (var j = lane; j < params.width; j += ROW_LANES) {
-    if (j != wanted) {
-      sum += exp(logits[first + j] - top);
-    }
+    let less = top - logits[first + j];
+    let share = exp(-less);
+    sum.x += select(share, 0.0, j == wanted);
+    sum.y += share * less;
   }
-  let others = group_sum(lane, ROW_LANES, sum);
+  let sums = group_sum(lane, ROW_LANES, sum);
   if (lane == 0u) {
+    let others = sums.x;
     let below = top - logits[first + wanted];
     var own = 1.0;
     var beyond_one = others;
@@ -128,8 +134,11 @@ fn row_loss(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
       own = exp(-below);
       beyond_one = (others - 1.0) + own;
     }
-    losses_out[params.start + row] = below + ln_1p(beyond_one);
-    statistics_out[row] = vec4f(top, 1.0 / (others + own), others, 0.0);
+    let ln_sum = ln_1p(beyond_one);
+    let per_sum = 1.0 / (others + own);
+    let right = select(0.0, 1.0, below <= 0.0);
+    scores_out[params.start + row] = vec4f(below + ln_sum, ln_sum + sums.y * per_sum, right, 0.0);
+    statistics_out[row] = vec4f(top, per_sum, others, 0.0);
   }
 }
 
@@ -161,14 +170,16 @@ fn collect(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
 // One workgroup.
 @compute @workgroup_size(LANES)
 fn total(@builtin(local_invocation_index) lane: u32) {
-  var sum = 0.0;
+  var sum = vec3f();
   for (var i = lane; i < extent(params.rows_extent); i += LANES) {
-    sum += losses[i];
+    sum += scores[i].xyz;
   }
   let all = group_sum(lane, LANES, sum);
   if (lane == 0u) {
-    loss[0] = all;
-    scalars[LOSS_SUM] += all;
+    loss[0] = all.x;
+    scalars[LOSS_SUM] += all.x;
+    scalars[ENTROPY_SUM] += all.y;
+    scalars[RIGHT_SUM] += all.z;
   }
 }
 

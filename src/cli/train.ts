@@ -66,14 +66,14 @@ const SHOWN_FAULTS = 10;
 function tellOf({ parsed, duplicates, leaks }: Dataset): void {
   const note = (text: string): void => console.log(`           ${text}`);
   for (const { faults, faultCount, replacedSurrogates, unusedColumns } of parsed) {
-    if (faultCount > 0) note(`${faultCount} faulty rows are left out:`);
+    if (faultCount > 0) note(`faulty rows, left out: ${faultCount}`);
     for (const { message } of faults.slice(0, SHOWN_FAULTS)) note(`- ${message}`);
     if (faultCount > SHOWN_FAULTS) note(`- and ${faultCount - SHOWN_FAULTS} more`);
-    if (replacedSurrogates > 0) note(`${replacedSurrogates} lone surrogates were replaced`);
-    if (unusedColumns.length > 0) note(`not used: ${unusedColumns.join(", ")}`);
+    if (replacedSurrogates > 0) note(`lone surrogates, replaced: ${replacedSurrogates}`);
+    if (unusedColumns.length > 0) note(`columns not used: ${unusedColumns.join(", ")}`);
   }
-  if (duplicates > 0) note(`${duplicates} rows say what an earlier one says`);
-  if (leaks > 0) note(`${leaks} rows that are trained on are held out, too`);
+  if (duplicates > 0) note(`rows that say what an earlier one says: ${duplicates}`);
+  if (leaks > 0) note(`trained rows that are held out, too: ${leaks}`);
 }
 
 async function main(): Promise<void> {

@@ -53,11 +53,14 @@ export class Faults {
   }
 }
 
-/** The error that refuses a file for its faults: the first of them, and how many more there are. */
-export function refusal([first]: readonly Fault[], count: number): DataError {
+/** The error that refuses a file for its faults: the first of them, how many more there are, and what to do. */
+export function refusal([first]: readonly Fault[], count: number, hasGood: boolean): DataError {
   if (!first) throw new Error("There is no fault to refuse a file for.");
-  const others = count - 1;
-  if (others === 0) return new DataError(first.code, first.message, first.remedy);
-  const more = others === 1 ? "1 more row is" : `${others} more rows are`;
-  return new DataError(first.code, `${first.message} ${more} faulty.`, first.remedy);
+  const more = count === 2 ? " 1 more row is faulty." : ` ${count - 1} more rows are faulty.`;
+  const remedies = [first.remedy, hasGood ? 'Faulty rows can be left out (faulty "skip").' : ""];
+  return new DataError(
+    first.code,
+    first.message + (count > 1 ? more : ""),
+    remedies.filter((remedy) => remedy !== "").join(" "),
+  );
 }

@@ -70,7 +70,7 @@ export function rowsOf(tables: readonly Table[], options: ShapeOptions = {}): Pa
     for (const column of found.unusedColumns) unused.add(column);
   }
   if (faultCount > 0 && (rows.length === 0 || (options.faulty ?? "refuse") === "refuse")) {
-    throw refusal(faults, faultCount);
+    throw refusal(faults, faultCount, rows.length > 0);
   }
   if (rows.length === 0) {
     const names = tables.map(({ name }) => name).join(", ") || "Nothing";

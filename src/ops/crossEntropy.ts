@@ -17,7 +17,7 @@ export interface CrossEntropyOperands {
   readonly targetOfToken: Value;
   /** Input f32 [1]: what a row's gradient is multiplied by, 1 / trained tokens of the whole optimizer step. */
   readonly lossScale: Value;
-  /** The step's scalars; Σ nats of this micro-batch is added to their lossSum. */
+  /** The step's scalars; this micro-batch's nats, entropy and right targets are added to their sums. */
   readonly scalars: Value;
   /** False for evaluation: no gradient is taken and no buffer made for one. */
   readonly withGradient: boolean;
@@ -53,7 +53,7 @@ export function crossEntropy(graph: Graph, hidden: Value, head: Head, operands: 
   const width = widthOf(hidden);
   const intoHidden = withGradient && hidden.requiresGrad;
 
-  let losses: Value | undefined;
+  let scores: Value | undefined;
   let drowsAll: Value | undefined;
   let start = 0;
   for (const chunk of chunksOf(
@@ -68,12 +68,12 @@ export function crossEntropy(graph: Graph, hidden: Value, head: Head, operands: 
     const options = { requiresGrad: intoHidden };
     const rows = graph.record(gather, at, [hidden, targetRow], [gathered], options)[0]!;
     const logits = head.logits(rows);
-    const lossOutputs = [
-      { name: "losses", shape: [targets], ...(losses ? { inPlaceOf: 2 } : {}) },
+    const scoreOutputs = [
+      { name: "scores", shape: [targets, 4], ...(scores ? { inPlaceOf: 2 } : {}) },
       { name: "softmax statistics", shape: [chunk, 4] },
     ];
-    const [written, statistics] = graph.record(rowLoss, at, [logits, targetId, losses], lossOutputs);
-    losses = written;
+    const [written, statistics] = graph.record(rowLoss, at, [logits, targetId, scores], scoreOutputs);
+    scores = written;
     if (withGradient && logits.requiresGrad) {
       const output = { name: "d logits", shape: logits.shape, inPlaceOf: 0 };
       const dlogits = graph.record(rowGradient, at, [logits, targetId, statistics, lossScale], [output])[0]!;
@@ -90,7 +90,7 @@ export function crossEntropy(graph: Graph, hidden: Value, head: Head, operands: 
     start += chunk.max;
   }
 
-  const inputs = [hidden, losses, scalars, drowsAll, targetOfToken];
+  const inputs = [hidden, scores, scalars, drowsAll, targetOfToken];
   const options = { mutates: [scalars] };
   const loss = graph.record(
     total,
@@ -176,8 +176,8 @@ const rowLoss: Op<Attributes> = {
   name: "crossentropy.rowLoss",
   lower(node, traits) {
     const [logits, targetId] = node.inputs;
-    const [losses, statistics] = node.outputs;
-    const bindings = { logits, target_id: targetId, losses_out: losses, statistics_out: statistics };
+    const [scores, statistics] = node.outputs;
+    const bindings = { logits, target_id: targetId, scores_out: scores, statistics_out: statistics };
     return [
       launch(node.attributes, {
         entry: "row_loss",
@@ -215,8 +215,8 @@ const collect: Op<Attributes> = {
 const total: Op<Attributes> = {
   name: "crossentropy.total",
   lower(node) {
-    const [, losses, scalars] = node.inputs;
-    const bindings = { losses, loss: node.outputs[0], scalars };
+    const [, scores, scalars] = node.inputs;
+    const bindings = { scores, loss: node.outputs[0], scalars };
     return [launch(node.attributes, { entry: "total", width: 1, bindings, workgroups: () => 1 })];
   },
   backward(node, context) {

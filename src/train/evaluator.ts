@@ -9,13 +9,11 @@ import { makePlan, type Plan } from "../graph/plan.ts";
 import { Program } from "../graph/program.ts";
 import type { Value } from "../graph/value.ts";
 import { crossEntropy } from "../ops/crossEntropy.ts";
-import { SCALAR_COUNT, scalarAt, scalarsState } from "../ops/scalars.ts";
+import { SCALAR_COUNT, scalarsState, type TokenMeans, tokenMeans } from "../ops/scalars.ts";
 import type { AdaptedModel } from "./adaptedModel.ts";
 import { type TracedInputs, writeMicroBatch } from "./tracedInputs.ts";
 
-export interface Evaluation {
-  /** Mean nats over all targets. */
-  readonly loss: number;
+export interface Evaluation extends TokenMeans {
   readonly targets: number;
 }
 
@@ -81,7 +79,7 @@ export class Evaluator {
       gpu.device.queue.submit([encoder.finish()]);
     });
     const found = new Float32Array(await gpu.read({ buffer: scalars, offset: 0, size: 4 * SCALAR_COUNT }));
-    return { loss: found[scalarAt.lossSum]! / targets, targets };
+    return { ...tokenMeans(found, targets), targets };
   }
 
   destroy(): void {

@@ -62,6 +62,8 @@ export interface EvaluationReport {
 export type Report = StepReport | EvaluationReport;
 
 /** What is asked of the model: a conversation so far, or the beginning of a text. */
+  readonly eval_entropy: number;
+  readonly eval_mean_token_accuracy: number;
 export type Prompt = { readonly messages: readonly Message[] } | { readonly text: string };
 
 export interface AnswerOptions extends Partial<Sampling> {
@@ -292,8 +294,14 @@ export class Session {
 
   private async evaluate(onReport: (report: Report) => void): Promise<void> {
     if (!this.evaluator) return;
-    const { loss } = await this.evaluator.evaluate();
-    const report = { step: this.reports.length, eval_loss: loss, elapsed_ms: this.elapsed() };
+    const { loss, entropy, mean_token_accuracy } = await this.evaluator.evaluate();
+    const report: EvaluationReport = {
+      step: this.reports.length,
+      eval_loss: loss,
+      eval_entropy: entropy,
+      eval_mean_token_accuracy: mean_token_accuracy,
+      elapsed_ms: this.elapsed(),
+    };
     this.evaluations.push(report);
     onReport(report);
   }

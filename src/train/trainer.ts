@@ -25,7 +25,7 @@ import {
   type OptimizerChunk,
   optimizerStep,
 } from "../ops/optimizer.ts";
-import { SCALAR_COUNT, scalarAt, scalarsState } from "../ops/scalars.ts";
+import { SCALAR_COUNT, scalarAt, scalarsState, type TokenMeans, tokenMeans } from "../ops/scalars.ts";
 import type { AdaptedModel, Traced } from "./adaptedModel.ts";
 import { Cuts } from "./cuts.ts";
 import type { TrainConfig } from "./fields.ts";
@@ -33,12 +33,10 @@ import { ScalarRing } from "./ring.ts";
 import { learningRateAt } from "./schedule.ts";
 import { type TracedInputs, writeMicroBatch } from "./tracedInputs.ts";
 
-/** One line of metrics.jsonl. */
-export interface StepReport {
+/** One line of metrics.jsonl; means over the trained tokens of the whole optimizer step, before its update. */
+export interface StepReport extends TokenMeans {
   /** Counted from 1. */
   readonly step: number;
-  /** Mean nats over the trained tokens of the whole optimizer step, before its update. */
-  readonly loss: number;
   /** What this step used. */
   readonly lr: number;
   /** Before clipping. */
@@ -216,11 +214,12 @@ export class Trainer {
       const scalars = ring.read();
       reports.push(
         scalars.then((found) => {
-          const loss = found[scalarAt.lossSum]! / tokens;
+          const means = tokenMeans(found, tokens);
           const grad_norm = found[scalarAt.gradNorm]!;
-          if (!Number.isFinite(loss) || !Number.isFinite(grad_norm))
-            throw diverged(step.step, loss, grad_norm);
-          onStep({ step: step.step, loss, lr, grad_norm, tokens, elapsed_ms: performance.now() - start });
+          if (!Number.isFinite(means.loss) || !Number.isFinite(grad_norm))
+            throw diverged(step.step, means.loss, grad_norm);
+          const elapsed_ms = performance.now() - start;
+          onStep({ step: step.step, ...means, lr, grad_norm, tokens, elapsed_ms });
         }),
       );
       // Whoever awaits it later hears of its failure.

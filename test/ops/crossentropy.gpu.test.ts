@@ -1,13 +1,13 @@
 import type { Value } from "../../src/graph/value.ts";
 import { add } from "../../src/ops/add.ts";
 import { crossEntropy } from "../../src/ops/crossEntropy.ts";
-import { SCALAR_COUNT } from "../../src/ops/scalars.ts";
+import { SCALAR_COUNT, scalarAt } from "../../src/ops/scalars.ts";
 import { stackRows } from "../../src/ops/weight.ts";
 import type { KernelBench, Tensor } from "../harness/bench.ts";
 import { type KernelCase, kernelSuite, onBothClasses } from "../harness/cases.ts";
 import { linearHead } from "../harness/heads.ts";
 import { type StoredFormat, storedWeight } from "../harness/weights.ts";
-import { backward, forward } from "../reference/crossentropy.ts";
+import { backward, certainty, forward } from "../reference/crossentropy.ts";
 
 interface Case {
   readonly tokens: number;
@@ -28,6 +28,28 @@ const LOSS_SCALE = 0.375;
 const forwardPasses = ["gather", "row_loss", "total"];
 const allPasses = [...forwardPasses, "row_gradient", "collect", "backward_hidden"];
 const sum = (values: Float64Array): number => values.reduce((total, value) => total + value, 0);
+
+/** The scalars before a step, and what they are after the losses of these hidden states. */
+const scalarsBefore = Float64Array.of(2.5, 91, 92, 1.25, 3);
+
+function checkScalars(
+  bench: KernelBench,
+  found: ArrayLike<number>,
+  before: Float64Array,
+  hidden: readonly Float64Array[],
+  head: Float64Array,
+  targets: Parameters<typeof certainty>[2],
+): void {
+  const wanted = before.slice();
+  for (const values of hidden) {
+    const { entropy, right } = certainty(values, head, targets);
+    wanted[scalarAt.lossSum]! += sum(forward(values, head, targets));
+    wanted[scalarAt.entropySum]! += sum(entropy);
+    wanted[scalarAt.rightSum]! += sum(right);
+  }
+  for (const [name, at] of Object.entries(scalarAt))
+    bench.compare(name, [found[at]!], [wanted[at]!], name.endsWith("Sum") ? 2e-6 : 0);
+}
 
 /** Targets in an order of their own, each predicted by a token of its own. */
 function randomTargets(bench: KernelBench, tokens: number, targets: number, vocabulary: number) {
@@ -72,7 +94,6 @@ async function check(bench: KernelBench, test: Case): Promise<void> {
   const long = vocabulary > 10_000;
   const hidden = [0, 1].map(() => bench.normal(tokens * width, long ? 0.5 : 1));
   const other = bench.normal(tokens * width);
-  const scalars = Float64Array.of(2.5, 91, 92, 93);
   const tensor = (values: Float64Array): Tensor => ({ shape: ["tokens", width], values, grad: hiddenGrad });
   const result = await bench.run({
     counts: { tokens, targets },
@@ -87,7 +108,7 @@ async function check(bench: KernelBench, test: Case): Promise<void> {
     },
     constants: head.constants,
     parameters: head.parameters,
-    states: { scalars: { shape: [SCALAR_COUNT], values: scalars } },
+    states: { scalars: { shape: [SCALAR_COUNT], values: scalarsBefore } },
     trace: (graph, values) => {
       const weight = stackRows(
         "head",
@@ -110,13 +131,7 @@ async function check(bench: KernelBench, test: Case): Promise<void> {
     bench.compare("loss of the first", result.output("loss1"), [losses[0]!], 1e-6);
     bench.compare("loss of the second", result.output("loss2"), [losses[1]!], 1e-6);
   } else if (result.output("loss1")[0] !== 0) throw new Error("the loss of no targets is not 0");
-  bench.compare(
-    "scalars",
-    result.state("scalars").subarray(0, 1),
-    [scalars[0]! + losses[0]! + losses[1]!],
-    1e-6,
-  );
-  bench.compare("other scalars", result.state("scalars").subarray(1), scalars.subarray(1), 0);
+  checkScalars(bench, result.state("scalars"), scalarsBefore, hidden, head.values, oracle);
   ["first", "second"].forEach((name, i) => {
     if (!hiddenGrad) return;
     const wanted = expected[i]!.dhidden.map((d, at) => (branch ? d + other[at]! : d));
@@ -168,6 +183,18 @@ async function checkRows(
     },
     seeds: null,
   });
+  const scalars = new Float64Array(SCALAR_COUNT);
+  logits.forEach((values, i) => {
+    const { entropy, right } = certainty(values, identity, {
+      width,
+      targetRow: Uint32Array.of(0),
+      targetId: Uint32Array.of(targetOf[i]!),
+    });
+    scalars[scalarAt.entropySum]! += entropy[0]!;
+    scalars[scalarAt.rightSum]! += right[0]!;
+  });
+  for (const name of ["entropySum", "rightSum"] as const)
+    bench.compare(name, [result.state("scalars")[scalarAt[name]]!], [scalars[scalarAt[name]]!], 2e-6);
   logits.forEach((values, i) => {
     const oracle = { width, targetRow: Uint32Array.of(0), targetId: Uint32Array.of(targetOf[i]!) };
     const [expected] = forward(values, identity, oracle);
@@ -224,7 +251,7 @@ async function checkEvaluation(bench: KernelBench): Promise<void> {
       lossScale: { shape: [1], values: Float64Array.of(LOSS_SCALE) },
     },
     parameters: { head: { shape: [vocabulary, width], values: head } },
-    states: { scalars: { shape: [SCALAR_COUNT], values: Float64Array.of(2.5, 91, 92, 93) } },
+    states: { scalars: { shape: [SCALAR_COUNT], values: scalarsBefore } },
     trace: (graph, values) => {
       const options = { ...operandsIn(values), withGradient: false, chunkBytes: 3 * 4 * vocabulary };
       const weight = stackRows("head", [values.head!]);
@@ -237,7 +264,7 @@ async function checkEvaluation(bench: KernelBench): Promise<void> {
   });
   const loss = sum(forward(hidden, head, { width, ...index }));
   bench.compare("loss", result.output("loss"), [loss], 1e-6);
-  bench.compare("scalars", result.state("scalars"), [2.5 + loss, 91, 92, 93], 1e-6);
+  checkScalars(bench, result.state("scalars"), scalarsBefore, [hidden], head, { width, ...index });
   if (result.gradient("head").some((d) => d !== 0)) throw new Error("evaluation changed the head's gradient");
 }
 

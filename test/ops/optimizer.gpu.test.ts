@@ -25,7 +25,8 @@ interface Run {
 }
 
 const roles = ["parameters", "firstMoment", "secondMoment"] as const;
-const lossSum = 7.25;
+/** What the micro-batches have summed up: no matter of the update. */
+const sums = { lossSum: 7.25, entropySum: 3.5, rightSum: 2 };
 
 /** Blocks of a chunk as the arenas lay them out: which elements belong to a tensor, and each block's group. */
 function layOut(tensors: Run["chunks"][number]): { groups: Uint32Array; inTensor: boolean[] } {
@@ -70,7 +71,8 @@ async function check(
     gradients[step - 1]!.forEach((gradient, c) => {
       state(`gradients ${c} of step ${step}`, gradient);
     });
-    state(`scalars of step ${step}`, Float64Array.of(lossSum, 99, 99, 99));
+    const { lossSum, entropySum, rightSum } = sums;
+    state(`scalars of step ${step}`, Float64Array.of(lossSum, 99, 99, entropySum, rightSum));
     const common = Float64Array.from(commonHyper(settings, step));
     const each = Float64Array.from(groupHyper(settings, groupsAt(step), step));
     inputs[`hyper of step ${step}`] = { shape: [COMMON_HYPER_COUNT], values: common };
@@ -107,7 +109,8 @@ async function check(
     if (scalars.length !== SCALAR_COUNT) throw new Error(`scalars have ${scalars.length} places`);
     bench.compare("gradient norm", [scalars[scalarAt.gradNorm]!], [norm], 1e-6);
     bench.compare("clip factor", [scalars[scalarAt.clipFactor]!], [factor], 1e-6);
-    bench.compare("other scalars", [scalars[scalarAt.lossSum]!, scalars[3]!], [lossSum, 99], 0);
+    for (const name of ["lossSum", "entropySum", "rightSum"] as const)
+      bench.compare(name, [scalars[scalarAt[name]]!], [sums[name]], 0);
     const groupsNow = groupsAt(step);
     expected = expected.map((chunk, c) => {
       const next = { ...chunk, ...blank(chunk.parameters.length) };

@@ -30,6 +30,26 @@ export function forward(hidden: Float64Array, head: Float64Array, targets: Targe
   });
 }
 
+/** Of each target: nats of entropy of all that is foretold, and whether the target is the likeliest (1) or not (0). */
+export function certainty(
+  hidden: Float64Array,
+  head: Float64Array,
+  targets: Targets,
+): { entropy: Float64Array; right: Float64Array } {
+  const { width, targetRow, targetId } = targets;
+  const rows = [...targetRow].map((row) => logitsOf(hidden, head, width, row));
+  const entropy = rows.map((logits) => {
+    const likeliest = logits.reduce((best, z, j) => (z > logits[best]! ? j : best), 0);
+    const others = against(logits, likeliest);
+    // −ln p_j = (m − z_j) + ln(1 + Σ_{i≠likeliest} exp(z_i − m)), weighed with p_j.
+    const distance = (z: number): number => logits[likeliest]! - z;
+    const mean = logits.reduce((sum, z) => sum + Math.exp(-distance(z)) * distance(z), 0) / (1 + others);
+    return mean + Math.log1p(others);
+  });
+  const right = rows.map((logits, i) => (logits.every((z) => z <= logits[targetId[i]!]!) ? 1 : 0));
+  return { entropy: Float64Array.from(entropy), right: Float64Array.from(right) };
+}
+
 /** Gradients of `scale` times the sum of nats. */
 export function backward(
   hidden: Float64Array,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Column, Curves, chartPoints, extremes } from "../../src/ui/curves.ts";
-import { stepReport } from "./recordedWorker.ts";
+import { evaluationReport, stepReport } from "./recordedWorker.ts";
 
 describe("a column", () => {
   it("keeps every number as it grows", () => {
@@ -21,7 +21,7 @@ describe("the curves", () => {
     expect(curves.tokensPerSecond).toBeUndefined();
     // The first step's tokens were trained before its end.
     curves.take([stepReport(2, { tokens: 20, elapsed_ms: 200 })]);
-    curves.take([{ step: 2, eval_loss: 1, elapsed_ms: 5200 }]);
+    curves.take([evaluationReport(2, 1, 5200)]);
     curves.take([stepReport(3, { tokens: 40, elapsed_ms: 5300 })]);
     expect(curves.tokensPerSecond).toBe(300);
   });
@@ -52,10 +52,10 @@ describe("what is drawn", () => {
 
   it("puts held-out losses at their steps, between those that are drawn", () => {
     const curves = new Curves();
-    curves.take([{ step: 0, eval_loss: 5, elapsed_ms: 1 }]);
+    curves.take([evaluationReport(0, 5, 1)]);
     for (let step = 1; step <= 1000; step++) {
       curves.take([stepReport(step, { loss: 1 / step })]);
-      if (step % 500 === 0) curves.take([{ step, eval_loss: 5 - step / 1000, elapsed_ms: 50 * step }]);
+      if (step % 500 === 0) curves.take([evaluationReport(step, 5 - step / 1000, 50 * step)]);
     }
     const [steps, loss, smoothed, held] = chartPoints(curves, 20);
     expect(steps.length).toBeLessThan(50);

@@ -6,6 +6,7 @@ import type {
   AnswerRequest,
   AnswerText,
   DeviceFacts,
+  EvaluationReport,
   Failure,
   MemoryEstimate,
   OpenRequest,
@@ -126,5 +127,10 @@ export class RecordedWorker implements TrainApi {
 
 /** A step's report, where only some of its numbers matter. */
 export function stepReport(step: number, part: Partial<StepReport> = {}): StepReport {
-  return { step, loss: 2, lr: 1e-3, grad_norm: 1, tokens: 100, elapsed_ms: 50 * step, ...part };
+  const means = { loss: 2, entropy: 2, mean_token_accuracy: 0.5 };
+  return { step, ...means, lr: 1e-3, grad_norm: 1, tokens: 100, elapsed_ms: 50 * step, ...part };
+}
+
+export function evaluationReport(step: number, eval_loss: number, elapsed_ms: number): EvaluationReport {
+  return { step, eval_loss, eval_entropy: 2, eval_mean_token_accuracy: 0.5, elapsed_ms };
 }

@@ -7,7 +7,7 @@ import { recommendedFor } from "../../src/ui/material.ts";
 import { wouldLose } from "../../src/ui/note.ts";
 import { createPageStore, type PageState, type Phase } from "../../src/ui/store.ts";
 import type { Report } from "../../src/worker/api.ts";
-import { RecordedWorker, type Recording, stepReport } from "./recordedWorker.ts";
+import { evaluationReport, RecordedWorker, type Recording, stepReport } from "./recordedWorker.ts";
 
 const bundle: Bundle = {
   model: async () => ({ label: "toy", files: [] }),
@@ -15,9 +15,9 @@ const bundle: Bundle = {
 };
 
 const REPORTS: Report[][] = [
-  [{ step: 0, eval_loss: 5, elapsed_ms: 10 }],
+  [evaluationReport(0, 5, 10)],
   [stepReport(1, { loss: 4 }), stepReport(2, { loss: 3 })],
-  [stepReport(3, { loss: 2 }), { step: 3, eval_loss: 2.5, elapsed_ms: 200 }],
+  [stepReport(3, { loss: 2 }), evaluationReport(3, 2.5, 200)],
 ];
 
 function opened(recording: Partial<Recording> = {}) {

@@ -5,7 +5,7 @@ import { App } from "../../../src/ui/App.tsx";
 import "../../../src/ui/style.css";
 import { createPageStore } from "../../../src/ui/store.ts";
 import type { Report, StepReport } from "../../../src/worker/api.ts";
-import { RecordedWorker } from "../../ui/recordedWorker.ts";
+import { evaluationReport, RecordedWorker, stepReport } from "../../ui/recordedWorker.ts";
 
 const asked = new URLSearchParams(location.search);
 const steps = Number(asked.get("steps"));
@@ -16,16 +16,16 @@ const EVALUATED_EVERY = 1000;
 const run = recorded
   .trim()
   .split("\n")
-  .map((line) => JSON.parse(line) as StepReport);
+  .map((line) => JSON.parse(line) as Partial<StepReport>);
 
 /** The recorded steps over and over, numbered on. */
 function* batches(): Generator<Report[]> {
   let batch: Report[] = [];
   for (let step = 1; step <= steps; step++) {
-    const { loss, lr, grad_norm, tokens } = run[step % run.length]!;
+    const { loss } = run[step % run.length]!;
     const elapsed_ms = 50 * step;
-    batch.push({ step, loss, lr, grad_norm, tokens, elapsed_ms });
-    if (step % EVALUATED_EVERY === 0) batch.push({ step, eval_loss: loss, elapsed_ms });
+    batch.push(stepReport(step, { ...run[step % run.length]!, step, elapsed_ms }));
+    if (step % EVALUATED_EVERY === 0) batch.push(evaluationReport(step, loss, elapsed_ms));
     if (batch.length >= perBatch || step === steps) {
       yield batch;
       batch = [];
