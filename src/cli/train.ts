@@ -59,8 +59,9 @@ function trouble(device: GPUDevice): Promise<never> {
   });
 }
 
-/** Faulty rows that are told one by one. */
+/** Faulty rows that are told one by one, and columns by their names. */
 const SHOWN_FAULTS = 10;
+const SHOWN_COLUMNS = 20;
 
 /** Says what was found amiss with the rows, before any of them is trained on. */
 function tellOf({ parsed, duplicates, leaks }: Dataset): void {
@@ -70,7 +71,10 @@ function tellOf({ parsed, duplicates, leaks }: Dataset): void {
     for (const { message } of faults.slice(0, SHOWN_FAULTS)) note(`- ${message}`);
     if (faultCount > SHOWN_FAULTS) note(`- and ${faultCount - SHOWN_FAULTS} more`);
     if (replacedSurrogates > 0) note(`lone surrogates, replaced: ${replacedSurrogates}`);
-    if (unusedColumns.length > 0) note(`columns not used: ${unusedColumns.join(", ")}`);
+    if (unusedColumns.length > 0)
+      note(
+        `columns not used: ${unusedColumns.slice(0, SHOWN_COLUMNS).join(", ")}${unusedColumns.length > SHOWN_COLUMNS ? ", …" : ""}`,
+      );
   }
   if (duplicates > 0) note(`rows that say what an earlier one says: ${duplicates}`);
   if (leaks > 0) note(`trained rows that are held out, too: ${leaks}`);

@@ -118,8 +118,9 @@ function unknownColumn(
   columns: readonly string[],
   fileName: string,
 ): DataError {
-  const nearest = nearestName(column, columns);
-  const names = columns.slice(0, 20).map(show).join(", ");
+  const first = columns.slice(0, 20);
+  const nearest = nearestName(column, first);
+  const names = first.map(show).join(", ") + (columns.length > first.length ? ", …" : "");
   return new DataError(
     "unknown-column",
     `column_mapping.${part} names the column ${show(column)}, which ${fileName} does not have.`,

@@ -1,6 +1,7 @@
 /** Conversations as files have them: turns by OpenAI's names or ShareGPT's. */
 import { isJsonObject, type Json, type JsonObject, show } from "../base/json.ts";
 import { RowFault } from "./faults.ts";
+import { checkDepth } from "./formats/json.ts";
 import type { Message } from "./rows.ts";
 
 const ROLES = ["system", "developer", "user", "assistant", "tool", "function", "ipython"];
@@ -44,11 +45,14 @@ export function toolsOf(value: Json | undefined): Json[] | undefined {
 function listOf(value: Json | undefined): Json[] | undefined {
   if (Array.isArray(value)) return value;
   if (typeof value !== "string" || !value.trimStart().startsWith("[")) return undefined;
+  let list: Json[];
   try {
-    return JSON.parse(value) as Json[];
+    list = JSON.parse(value) as Json[];
   } catch {
     return undefined;
   }
+  checkDepth(list);
+  return list;
 }
 
 function messageOf(turn: Json, place: number): Message {

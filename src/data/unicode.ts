@@ -1,5 +1,5 @@
 /** Text that is whole: UTF-8 without faults, no half of a surrogate pair. What is mended is counted. */
-import { isJsonObject, type Json } from "../base/json.ts";
+import { isJsonObject, type Json, type JsonObject } from "../base/json.ts";
 
 export interface Mended {
   /** Halves of surrogate pairs that stood alone and became U+FFFD. */
@@ -35,12 +35,14 @@ function decodeSurrogates(bytes: Uint8Array, mended: Mended): string | undefined
   }
 }
 
-/**
- * JSON's value, its strings whole. UTF-8 holds no half of a pair, so only an escape can have made one: `json` is the
- * text that the value was read from.
- */
-export function wholeStrings<T extends Json>(value: T, json: string, mended: Mended): T {
-  return /\\u[dD]/.test(json) ? (mendJson(value, mended) as T) : value;
+/** Whether a text in JSON can hold half a surrogate pair: as UTF-8 holds none, only an escape makes one. */
+export function needsMending(json: string): boolean {
+  return /\\u[dD]/.test(json);
+}
+
+/** A row with all its strings whole. */
+export function mendStrings(row: JsonObject, mended: Mended): JsonObject {
+  return mendJson(row, mended) as JsonObject;
 }
 
 function mendJson(value: Json, mended: Mended): Json {

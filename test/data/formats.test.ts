@@ -143,6 +143,17 @@ describe("JSON Lines", () => {
     expect(faultCount).toBe(3);
   });
 
+  it("may not be nested without end", async () => {
+    const nested = (depth: number) => `{"a":${"[".repeat(depth)}${"]".repeat(depth)}}\n`;
+    const content = nested(63) + nested(64) + nested(1_000_000);
+    expect(await faultsIn("a.jsonl", content)).toEqual([
+      [2, "row-depth"],
+      [3, "row-depth"],
+    ]);
+    const list = content.trim().replaceAll("\n", ",");
+    expect(await faultsIn("a.json", `[${list}]`)).toHaveLength(2);
+  });
+
   it("count all faults and keep the first hundred", async () => {
     const { faults, faultCount } = await read("a.jsonl", `{"text":"a"}\n${"1\n".repeat(250)}`);
     expect(faultCount).toBe(250);
@@ -228,6 +239,11 @@ describe("CSV", () => {
     expect(faults.map(({ line, code }) => [line, code])).toEqual([[2, "csv-quote"]]);
     expect(records).toHaveLength(10_000);
     expect(records.at(-1)).toEqual({ line: 10_002, values: { n: "1", a: text } });
+  });
+
+  it("may have a hundred thousand columns", async () => {
+    const names = Array.from({ length: 100_000 }, (_, i) => `c${i}`).join(",");
+    expect((await read("a.csv", `${names}\n${names}\n`)).columns).toHaveLength(100_000);
   });
 
   it.each<[string, string | Uint8Array, RegExp]>([

@@ -204,6 +204,12 @@ describe("a row is faulty", () => {
       "row-messages",
       /"messages": "\[broken", expected a list/,
     ],
+    [
+      "messages nested without end",
+      { messages: "[".repeat(9999) + "]".repeat(9999) },
+      "row-depth",
+      /deeper than/,
+    ],
     ["tools that are none", { messages: [user, assistant], tools: 5 }, "row-tools", /"tools": 5, expected/],
   ])("with %s", async (_, row, code, says) => {
     const good = { messages: [user, assistant] };

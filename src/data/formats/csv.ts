@@ -164,7 +164,7 @@ function withoutReturn(fields: string[]): string[] {
 function headerOf(fields: readonly string[], name: string): readonly string[] {
   // Tables that were written with their index have a column without a name.
   const columns = fields.map((field, i) => field.trim() || `column ${i + 1}`);
-  const twice = columns.find((column, i) => columns.indexOf(column) !== i);
+  const twice = firstTwice(columns);
   if (twice !== undefined) {
     const found = `${name} has two columns named ${show(twice)}.`;
     throw new DataError("csv-header", found, "Rename one of them in the first line.");
@@ -177,6 +177,15 @@ function headerOf(fields: readonly string[], name: string): readonly string[] {
     );
   }
   return columns;
+}
+
+function firstTwice(names: readonly string[]): string | undefined {
+  const seen = new Set<string>();
+  for (const name of names) {
+    if (seen.has(name)) return name;
+    seen.add(name);
+  }
+  return undefined;
 }
 
 function wrongCount({ length }: readonly string[], columns: number): RowFault {

@@ -1,7 +1,7 @@
 import { DataError } from "../../base/errors.ts";
 import { isJsonObject, type Json, type JsonObject, show } from "../../base/json.ts";
 import { RowFault } from "../faults.ts";
-import { decodeUtf8, wholeStrings } from "../unicode.ts";
+import { decodeUtf8, mendStrings, needsMending } from "../unicode.ts";
 import { textLines } from "./lines.ts";
 import { type RawRecord, type Reading, wholeText } from "./reading.ts";
 
@@ -14,7 +14,7 @@ export async function* readJsonLines(reading: Reading): AsyncGenerator<RawRecord
   for await (const { text, line } of textLines(reading)) {
     if (text.trim() === "") continue;
     const values = faults.catch(line, () => parseObject(text));
-    if (values) yield { values: wholeStrings(values, text, mended), line };
+    if (values) yield { values: needsMending(text) ? mendStrings(values, mended) : values, line };
   }
 }
 
@@ -29,8 +29,19 @@ function parseObject(text: string): JsonObject {
 }
 
 function objectOf(value: Json, wanted: string): JsonObject {
+  checkDepth(value);
   if (isJsonObject(value)) return value;
   throw new RowFault("row-shape", ` is ${show(value)}, not an object.`, wanted);
+}
+
+/** Deeper, and whoever walks through a row by recursion runs out of stack. */
+const MAX_DEPTH = 64;
+
+/** Throws RowFault where lists and objects are nested too deeply. */
+export function checkDepth(value: Json, room = MAX_DEPTH): void {
+  if (typeof value !== "object" || value === null) return;
+  if (room === 0) throw new RowFault("row-depth", ` is nested deeper than ${MAX_DEPTH} levels.`);
+  for (const item of Array.isArray(value) ? value : Object.values(value)) checkDepth(item, room - 1);
 }
 
 /** A JavaScript engine's longest text is not much more. */
@@ -47,10 +58,11 @@ export async function* readJson(reading: Reading): AsyncGenerator<RawRecord, voi
     throw new DataError("not-utf8", `${source.name} is not UTF-8.`, "Save it as UTF-8.");
   if (text.trim() === "") return;
   const rows = listOf(parseWhole(text, source.name), source.name);
-  for (const [i, row] of wholeStrings(rows, text, mended).entries()) {
+  const mend = needsMending(text);
+  for (const [i, row] of rows.entries()) {
     const wanted = 'Each item of the list is one object, such as {"text": "…"}.';
     const values = faults.catch(i + 1, () => objectOf(row, wanted));
-    if (values) yield { values, line: i + 1 };
+    if (values) yield { values: mend ? mendStrings(values, mended) : values, line: i + 1 };
   }
 }
 

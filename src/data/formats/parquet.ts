@@ -26,9 +26,10 @@ export async function* readParquet(reading: Reading): AsyncGenerator<RawRecord, 
   for (const group of metadata.row_groups) {
     const rowEnd = row + Number(group.num_rows);
     const options = { file, metadata, compressors, parsers, rowStart: row, rowEnd, utf8: false };
-    for (const values of await readFile(() => parquetReadObjects(options))) {
-      yield { values: jsonOf(values, mended) as JsonObject, line: ++row };
-    }
+    const rows = await readFile(async () => {
+      return (await parquetReadObjects(options)).map((values) => jsonOf(values, mended) as JsonObject);
+    });
+    for (const values of rows) yield { values, line: ++row };
     if (row !== rowEnd) throw unreadable(source.name, `it claims ${rowEnd} rows and has ${row}`);
     bytesRead += Number(group.total_compressed_size ?? 0n);
     advance(Math.min(bytesRead, source.size));
