@@ -12,6 +12,7 @@ import { Session } from "../train/session.ts";
 import { faultError, lostError } from "../worker/device.ts";
 import { requestNodeDevice } from "./device.ts";
 import { fileSource, openDirectory, openRows } from "./files.ts";
+import { openChatTemplate, startTemplateThread } from "./templates.ts";
 
 const USAGE = `npm run train -- --model DIR --data FILE|DIR… --config run.json
   [--eval-data FILE|DIR…] [--faulty refuse|skip] [--adapter DIR] [--out DIR]`;
@@ -100,7 +101,11 @@ async function main(): Promise<void> {
   const node = await requestNodeDevice();
   console.log(`device     ${node.description}`);
   const gpu = new Gpu(node.device);
-  const sources = { model, rows: dataset.train, heldOut: dataset.heldOut, run, adapter };
+  const sources = {
+    ...{ model, rows: dataset.train, heldOut: dataset.heldOut, run, adapter },
+    chatTemplate: await openChatTemplate(run.train.chat_template_path),
+    startTemplates: startTemplateThread,
+  };
   const session = await Session.open(gpu, new Kernels(gpu), sources, {
     onProgress: (stage, done, total) => {
       progress(

@@ -1,104 +1,94 @@
-/** Conversations as a model reads them: rendered by its own chat template, the assistant's turns marked as learnt. */
-import { Template } from "@huggingface/jinja";
+/** A model's chat template: where it comes from, and conversations written by it in a worker of its own. */
 import type { FileSet } from "../base/bytes.ts";
-import { DataError, FormatError } from "../base/errors.ts";
+import { ConfigError } from "../base/errors.ts";
 import { isJsonObject, type JsonObject } from "../base/json.ts";
 import { readJsonObject } from "../base/read-json.ts";
-import type { Message } from "./rows.ts";
+import type { ChatAnswer, ChatRequest } from "./conversation.ts";
+import { type StartTemplatePort, TemplateWorker } from "./templateWorker.ts";
 import type { TextTokenizer } from "./tokenizer.ts";
 
+/** A template as it was found. */
+export interface FoundTemplate {
+  readonly template: string;
+  /** For rows with tools, where there is one of its own. */
+  readonly toolTemplate?: string | undefined;
+}
+
 export interface ChatTemplate {
-  /** `forAnswer` ends with what stands before an answer, as `add_generation_prompt` does. */
-  render(messages: readonly Message[], forAnswer: boolean): string;
+  /** The model has none: this is Graft's own plain way of writing a conversation. */
+  readonly isDefault: boolean;
+  /** Throws FormatError where the template cannot be read. */
+  render(requests: readonly ChatRequest[]): Promise<ChatAnswer[]>;
+  /** Ends the worker; it starts anew when something is rendered again. */
+  close(): void;
 }
 
-/** The template of a checkpoint's folder, or undefined where it has none. Throws FormatError where it is broken. */
-export async function loadChatTemplate(
-  files: FileSet,
-  tokenizer: TextTokenizer,
-): Promise<ChatTemplate | undefined> {
-  const own = files.open("chat_template.jinja");
+/** The template of a tokenizer's folder, or undefined where it has none. Throws FormatError where a file is broken. */
+export async function findChatTemplate(files: FileSet): Promise<FoundTemplate | undefined> {
+  const text = async (name: string): Promise<string | undefined> => {
+    const source = files.open(name);
+    return source && new TextDecoder().decode(await source.read(0, source.size));
+  };
+  const own = await text("chat_template.jinja");
+  const forTools = await text("additional_chat_templates/tool_use.jinja");
+  if (own !== undefined) return { template: own, toolTemplate: forTools };
   const config = files.open("tokenizer_config.json");
-  const source = own
-    ? new TextDecoder().decode(await own.read(0, own.size))
-    : templateOf(config ? await readJsonObject(config) : {});
-  return source === undefined ? undefined : buildChatTemplate(source, tokenizer);
+  return config && templateOf(await readJsonObject(config));
 }
 
-export function buildChatTemplate(
-  source: string,
-  { bosToken, eosToken }: Pick<TextTokenizer, "bosToken" | "eosToken">,
+/** The template that `chat_template_path` names in a folder. Throws ConfigError where there is no such file. */
+export async function templateAt(files: FileSet, path: string): Promise<FoundTemplate> {
+  const source = files.open(path);
+  if (source) return { template: new TextDecoder().decode(await source.read(0, source.size)) };
+  throw new ConfigError(
+    "chat-template",
+    `train.chat_template_path is "${path}", and ${files.label} has no such file.`,
+    "Put the template into the model's folder, or leave the key out.",
+  );
+}
+
+function templateOf({ chat_template: found }: JsonObject): FoundTemplate | undefined {
+  if (typeof found === "string") return { template: found };
+  if (!Array.isArray(found)) return undefined;
+  // Some models have several, by name.
+  const named = (wanted: string) => found.filter(isJsonObject).find(({ name }) => name === wanted)?.template;
+  const [template, toolTemplate] = [named("default"), named("tool_use")];
+  if (typeof template !== "string") return undefined;
+  return { template, toolTemplate: typeof toolTemplate === "string" ? toolTemplate : undefined };
+}
+
+export function chatTemplate(
+  found: FoundTemplate | undefined,
+  tokenizer: TextTokenizer,
+  start: StartTemplatePort,
+  now = Date.now(),
 ): ChatTemplate {
-  let template: Template;
-  try {
-    template = new Template(source);
-  } catch (thrown) {
-    throw new FormatError("chat-template", `The chat template cannot be read: ${messageOf(thrown)}.`, REMEDY);
-  }
+  const worker = new TemplateWorker(start, {
+    ...(found ?? plainTemplate(tokenizer)),
+    specialTokens: tokenizer.specialTokens,
+    now,
+  });
   return {
-    render(messages, forAnswer) {
-      try {
-        return template.render({
-          messages,
-          add_generation_prompt: forAnswer,
-          bos_token: bosToken ?? "",
-          eos_token: eosToken ?? "",
-        });
-      } catch (thrown) {
-        const turns = messages.map(({ role }) => role).join(", ");
-        throw new DataError(
-          "chat-template",
-          `The chat template refuses the turns ${turns}: ${messageOf(thrown)}.`,
-          "Change the rows to what the template takes, or give them as text.",
-        );
-      }
-    },
+    isDefault: found === undefined,
+    render: (requests) => worker.render(requests),
+    close: () => worker.close(),
   };
 }
 
 /**
- * Ids of a conversation, and which of them are learnt: each answer of the assistant from after the generation prompt to
- * its end-of-turn token; white space after that is not. Throws DataError where the template writes a turn differently
- * once another follows: what is learnt could then not be told.
+ * How a conversation is written where the model knows no way of its own: names before the turns, the end token behind
+ * each answer. ChatML and its like need tokens that such a model has never seen; these words it has. The beginning
+ * token stands there only where the tokenizer begins a text with it.
  */
-export function tokenizeChat(
-  messages: readonly Message[],
-  tokenizer: TextTokenizer,
-  template: ChatTemplate,
-): { ids: number[]; trained: Uint8Array } {
-  const ids = tokenizer.encodeRendered(template.render(messages, false));
-  const trained = new Uint8Array(ids.length);
-  messages.forEach(({ role }, i) => {
-    if (role !== "assistant") return;
-    const before = tokenizer.encodeRendered(template.render(messages.slice(0, i), true));
-    const after = tokenizer.encodeRendered(template.render(messages.slice(0, i + 1), false).trimEnd());
-    if (!startsWith(ids, before) || !startsWith(ids, after)) {
-      throw new DataError(
-        "chat-prefix",
-        `The chat template writes turn ${i + 1} differently once another follows, so what is learnt cannot be told.`,
-        "Give conversations of one question and one answer.",
-      );
-    }
-    trained.fill(1, before.length, after.length);
-  });
-  return { ids, trained };
+function plainTemplate(tokenizer: TextTokenizer): FoundTemplate {
+  const { bosToken } = tokenizer;
+  const begins = bosToken !== undefined && tokenizer.encode("a")[0] === tokenizer.encodeRendered(bosToken)[0];
+  return { template: (begins ? "{{ bos_token }}" : "") + PLAIN };
 }
 
-const REMEDY = "Take the model's files from where they were published once more.";
+const PLAIN = `{% for message in messages -%}
+{{ message.role | capitalize }}: {{ message.content | trim }}
+{%- if message.role == "assistant" %}{{ eos_token }}{% endif %}
 
-function templateOf(config: JsonObject): string | undefined {
-  const { chat_template: found } = config;
-  if (typeof found === "string") return found;
-  if (!Array.isArray(found)) return undefined;
-  // Some models have several, by name.
-  const named = found.filter(isJsonObject).find(({ name }) => name === "default");
-  return typeof named?.template === "string" ? named.template : undefined;
-}
-
-function startsWith(ids: readonly number[], prefix: readonly number[]): boolean {
-  return prefix.length <= ids.length && prefix.every((id, i) => id === ids[i]);
-}
-
-function messageOf(thrown: unknown): string {
-  return (thrown instanceof Error ? thrown.message : String(thrown)).replace(/\.$/, "");
-}
+{% endfor %}
+{% if add_generation_prompt %}Assistant:{% endif %}`;

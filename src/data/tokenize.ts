@@ -1,6 +1,11 @@
+/** Rows to token ids, and which of them are learnt. */
 import { DataError } from "../base/errors.ts";
-import { type ChatTemplate, tokenizeChat } from "./chat.ts";
-import type { ChatRow, Row } from "./rows.ts";
+import type { ChatTemplate } from "./chat.ts";
+import type { ChatAnswer, ChatNote, ChatRequest, RenderedChat } from "./conversation.ts";
+import { keptPart, type RowLengths, type TruncationMode } from "./cuts.ts";
+import type { Fault } from "./faults.ts";
+import { learntTokens, markedTokens, sharedLength } from "./masks.ts";
+import type { ChatRow, PromptRow, Row } from "./rows.ts";
 import type { TextTokenizer } from "./tokenizer.ts";
 
 /** A row ready to train on. Every token but the first is a target, unless `trained` says which are. */
@@ -22,98 +27,311 @@ export function targetCount({ ids, trained }: TokenisedRow): number {
 
 export interface TokenisedRows {
   readonly rows: readonly TokenisedRow[];
-  /** Rows with nothing to predict: left out before batches are formed. */
+  /** Rows that cannot be trained on, left out before batches are formed, and why, in the order of the file. */
   readonly leftOut: number;
+  readonly faults: readonly Fault[];
   /** Rows that were longer than maxLength. */
   readonly cut: number;
   readonly tokens: number;
   readonly targets: number;
+  /** Of all rows that could be tokenised, before they were cut. */
+  readonly lengths: RowLengths;
+  /** What people should know before they train on these rows. */
+  readonly warnings: readonly string[];
 }
 
-export interface TokeniseOptions {
-  /** Appended to a text where it does not end with it; undefined where the tokenizer has none. */
+/** What is learnt; the keys are the run file's, and said there. */
+export interface Learning {
+  readonly completion_only_loss: boolean | null;
+  readonly assistant_only_loss: boolean;
+  readonly last_turn_only: boolean;
+}
+
+export interface TokeniseOptions extends Partial<Learning> {
+  /** Appended to a text or a completion where it does not end with it; undefined where the tokenizer has none. */
   readonly eosToken: string | undefined;
   /** In tokens. */
   readonly maxLength: number;
+  readonly truncationMode?: TruncationMode;
   /** Rows of the model's embedding: no id may reach it. */
   readonly vocabSize: number;
-  /** How conversations are written; undefined where the model has no template. */
+  /** How conversations are written. */
   readonly template?: ChatTemplate | undefined;
+  /** How many rows are done; asked about every tenth of a second. */
+  readonly onProgress?: (done: number, total: number) => void;
+  /** Rejects with its reason when aborted. */
+  readonly signal?: AbortSignal;
 }
 
-/** Tokenises all rows. Throws DataError where no row has a target, or the tokenizer is not the model's. */
-export function tokenizeRows(
+/** Rows that go to the templates' worker and back together. */
+const BATCH_ROWS = 256;
+/** How long others may be kept waiting. */
+const TURN_MS = 50;
+
+/**
+ * Tokenises all rows. Throws DataError where no row has a target, where the template writes earlier turns anew so that
+ * what is learnt cannot be told, or where the tokenizer is not the model's; FormatError where the template is broken.
+ */
+export async function tokenizeRows(
   rows: readonly Row[],
   tokenizer: TextTokenizer,
   options: TokeniseOptions,
-): TokenisedRows {
-  const kept: TokenisedRow[] = [];
-  let cut = 0;
-  let tokens = 0;
-  let targets = 0;
-  for (const row of rows) {
-    const { wasCut, ...tokenised } = tokenizeRow(row, tokenizer, options);
-    checkIds(tokenised.ids, options.vocabSize, row.line);
-    if (wasCut) cut++;
-    const count = targetCount(tokenised);
-    if (count <= 0) continue;
-    kept.push(tokenised);
-    tokens += tokenised.ids.length;
-    targets += count;
+): Promise<TokenisedRows> {
+  const gathered = new Gathered(rows.length, options);
+  let since = performance.now();
+  for (let start = 0; start < rows.length; start += BATCH_ROWS) {
+    const batch = rows.slice(start, start + BATCH_ROWS);
+    const chats = await renderChats(batch, options);
+    for (const row of batch) {
+      const answer = chats.get(row);
+      if (answer && "code" in answer) gathered.refuse(row, answer);
+      else
+        gathered.add(
+          row,
+          answer ? tokenizeChat(answer, tokenizer) : tokenizePlain(row, tokenizer, options),
+          answer,
+        );
+      if (performance.now() - since < TURN_MS) continue;
+      options.onProgress?.(start, rows.length);
+      await new Promise((resolve) => setTimeout(resolve));
+      options.signal?.throwIfAborted();
+      since = performance.now();
+    }
   }
-  if (kept.length === 0) {
-    const found = `None of the ${rows.length} rows has a token to predict with max_length ${options.maxLength}.`;
-    throw new DataError(
-      "no-targets",
-      found,
-      "Give longer texts or a larger max_length: a row needs two tokens.",
-    );
-  }
-  return { rows: kept, leftOut: rows.length - kept.length, cut, tokens, targets };
+  return gathered.result();
 }
 
-function tokenizeRow(
-  row: Row,
-  tokenizer: TextTokenizer,
-  options: TokeniseOptions,
-): TokenisedRow & { wasCut: boolean } {
-  const { line } = row;
-  if ("text" in row) return { ...tokenizeText(row.text, tokenizer, options), line };
-  if ("prompt" in row) return { ...tokenizeText(row.prompt + row.completion, tokenizer, options), line };
-  const { ids, trained } = tokenizeMessages(row, tokenizer, options.template);
-  const { maxLength } = options;
+/** Ids of a whole row, and which are learnt; all but the first where it does not say. */
+interface Tokens {
+  readonly ids: readonly number[];
+  readonly trained?: Uint8Array | undefined;
+}
+
+async function renderChats(
+  rows: readonly Row[],
+  { template, ...options }: TokeniseOptions,
+): Promise<Map<Row, ChatAnswer>> {
+  const chats = rows.filter((row) => "messages" in row);
+  if (chats.length === 0) return new Map();
+  if (!template) throw new Error("Rows of conversations need a chat template.");
+  const answers = await template.render(chats.map((row) => requestOf(row, options)));
+  return new Map(chats.map((row, i) => [row, answers[i]!]));
+}
+
+function requestOf(
+  { messages, tools, promptTurns = 0 }: ChatRow,
+  { completion_only_loss = null, assistant_only_loss = true, last_turn_only = false }: Partial<Learning>,
+): ChatRequest {
   return {
-    ids: Uint32Array.from(ids.slice(0, maxLength)),
-    trained: trained.slice(0, maxLength),
-    wasCut: ids.length > maxLength,
-    line,
+    messages,
+    tools,
+    wanted: last_turn_only ? "lastTurn" : assistant_only_loss ? "assistant" : "everything",
+    promptTurns: completion_only_loss === false ? 0 : promptTurns,
   };
 }
 
-function tokenizeMessages({ messages, line }: ChatRow, tokenizer: TextTokenizer, template?: ChatTemplate) {
-  if (!template) {
-    throw new DataError(
-      "no-chat-template",
-      `Line ${line} is a conversation, but the model has no chat template.`,
-      'Choose a model that was made for chats, or give the rows as {"text": "…"}.',
-    );
-  }
-  return tokenizeChat(messages, tokenizer, template);
+function tokenizeChat({ text, learnt, marked }: RenderedChat, tokenizer: TextTokenizer): Tokens {
+  const encoded = tokenizer.locateRendered(text);
+  if (learnt === null) return { ids: encoded.ids };
+  const choose = marked ? markedTokens : learntTokens;
+  return { ids: encoded.ids, trained: choose(text, encoded, learnt, tokenizer) };
 }
 
-export function tokenizeText(
-  text: string,
+function tokenizePlain(row: Row, tokenizer: TextTokenizer, options: TokeniseOptions): Tokens {
+  if ("text" in row) return { ids: tokenizer.encode(ended(row.text, options.eosToken)) };
+  if ("prompt" in row) return tokenizePrompt(row, tokenizer, options);
+  throw new Error("A conversation is rendered before it is tokenised.");
+}
+
+/** As TRL: the prompt alone, then the two together; what is learnt begins where they part. */
+function tokenizePrompt(
+  { prompt, completion }: PromptRow,
   tokenizer: TextTokenizer,
-  { eosToken, maxLength }: Pick<TokeniseOptions, "eosToken" | "maxLength">,
-): { ids: Uint32Array; wasCut: boolean } {
-  const whole = eosToken === undefined || text.endsWith(eosToken) ? text : text + eosToken;
-  const ids = tokenizer.encode(whole);
-  return { ids: Uint32Array.from(ids.slice(0, maxLength)), wasCut: ids.length > maxLength };
+  { eosToken, completion_only_loss = null }: TokeniseOptions,
+): Tokens {
+  const ids = tokenizer.encode(prompt + ended(completion, eosToken));
+  if (completion_only_loss === false) return { ids };
+  const trained = new Uint8Array(ids.length);
+  return { ids, trained: trained.fill(1, sharedLength(tokenizer.encode(prompt), ids)) };
+}
+
+/** With the end token, unless it is there. */
+function ended(text: string, eosToken: string | undefined): string {
+  return eosToken === undefined || text.endsWith(eosToken) ? text : text + eosToken;
+}
+
+/** The rows so far, and all that is counted about them. */
+class Gathered {
+  private readonly options: TokeniseOptions;
+  private readonly rows: TokenisedRow[] = [];
+  private readonly faults: Fault[] = [];
+  private readonly notes = new Map<ChatNote, number[]>();
+  private readonly lengths: RowLengths;
+  private measured = 0;
+  private chats = 0;
+  private cut = 0;
+  private tokens = 0;
+  private targets = 0;
+
+  constructor(count: number, options: TokeniseOptions) {
+    this.options = options;
+    this.lengths = {
+      length: new Uint32Array(count),
+      firstLearnt: new Uint32Array(count),
+      endLearnt: new Uint32Array(count),
+    };
+  }
+
+  add({ line }: Row, { ids, trained }: Tokens, chat: RenderedChat | undefined): void {
+    const { maxLength, truncationMode = "keep_start", vocabSize } = this.options;
+    const all = Uint32Array.from(ids);
+    checkIds(all, vocabSize, line);
+    this.measure(all.length, trained);
+    if (chat) this.chats++;
+    for (const note of chat?.notes ?? []) {
+      const lines = this.notes.get(note);
+      if (lines) lines.push(line);
+      else this.notes.set(note, [line]);
+    }
+    if (all.length > maxLength) this.cut++;
+    const row = {
+      ids: keptPart(all, maxLength, truncationMode),
+      ...(trained && { trained: keptPart(trained, maxLength, truncationMode) }),
+      line,
+    };
+    const count = targetCount(row);
+    if (count <= 0) {
+      this.faults.push(nothingLearnt(line, all.length, trained, this.options));
+      return;
+    }
+    this.rows.push(row);
+    this.tokens += row.ids.length;
+    this.targets += count;
+  }
+
+  refuse({ line }: Row, { code, message }: Exclude<ChatAnswer, RenderedChat>): void {
+    const fault = { line, code, message: `Row ${line}: ${message}`, remedy: REMEDIES[code] };
+    // A template that does not end will not end with the next row either.
+    if (code === "chat-time") throw new DataError(code, fault.message, fault.remedy);
+    this.faults.push(fault);
+  }
+
+  result(): TokenisedRows {
+    const { rows, faults, cut, tokens, targets, measured } = this;
+    const rewritten = faults.filter(({ code }) => code === "chat-prefix");
+    if (rewritten[0]) throw refusal(rewritten[0], rewritten.length);
+    if (rows.length === 0) throw this.nothingLeft();
+    const { length, firstLearnt, endLearnt } = this.lengths;
+    return {
+      rows,
+      leftOut: faults.length,
+      faults,
+      cut,
+      tokens,
+      targets,
+      lengths: {
+        length: length.subarray(0, measured),
+        firstLearnt: firstLearnt.subarray(0, measured),
+        endLearnt: endLearnt.subarray(0, measured),
+      },
+      warnings: this.warnings(),
+    };
+  }
+
+  private measure(length: number, trained: Uint8Array | undefined): void {
+    const first = trained ? trained.indexOf(1, 1) : 1;
+    const at = this.measured++;
+    this.lengths.length[at] = length;
+    if (first < 0 || first >= length) return;
+    this.lengths.firstLearnt[at] = first;
+    this.lengths.endLearnt[at] = trained ? trained.lastIndexOf(1) + 1 : length;
+  }
+
+  private nothingLeft(): DataError {
+    const { maxLength } = this.options;
+    const found = `None of the ${this.faults.length} rows has a token to predict with max_length ${maxLength}.`;
+    const [first] = this.faults;
+    if (!first || first.code === "too-short") {
+      return new DataError(
+        "no-targets",
+        found,
+        "Give longer texts or a larger max_length: a row needs two tokens.",
+      );
+    }
+    return new DataError("no-targets", `${found} The first: ${first.message}`, first.remedy);
+  }
+
+  private warnings(): string[] {
+    const { template } = this.options;
+    const said = [...this.notes].map(([note, lines]) => `${NOTES[note]} (${countOf(lines)})`);
+    if (this.chats > 0 && template?.isDefault) said.unshift(DEFAULT_TEMPLATE);
+    const refused = this.faults.filter(({ code }) => code.startsWith("chat-"));
+    if (refused[0]) {
+      const lines = refused.map(({ line }) => line);
+      said.push(`${countOf(lines)} left out: ${refused[0].message} ${refused[0].remedy}`);
+    }
+    return said;
+  }
+}
+
+const REMEDIES: Readonly<Record<Exclude<ChatAnswer, RenderedChat>["code"], string>> = {
+  "chat-template": "Change the rows to what the template takes, or choose another with chat_template_path.",
+  "chat-prefix":
+    "Set last_turn_only, which learns the last answer of each conversation, or give single answers.",
+  "chat-time": "Choose another template with chat_template_path.",
+  "chat-size": "Shorten the row, or choose another template with chat_template_path.",
+};
+
+const NOTES: Readonly<Record<ChatNote, string>> = {
+  "no-end-token":
+    "The chat template leaves the token that ends an answer out of what is learnt, so the model may not learn to stop.",
+  "other-opening":
+    "The chat template opens an answer otherwise than it asks for one: what is learnt begins where the two part.",
+};
+
+const DEFAULT_TEMPLATE =
+  'The model has no chat template: conversations are written plainly, as "User: …" and "Assistant: …" with the end ' +
+  "token behind each answer. Whoever uses the adapter must write them so too.";
+
+function nothingLearnt(
+  line: number,
+  length: number,
+  trained: Uint8Array | undefined,
+  { maxLength, truncationMode = "keep_start" }: TokeniseOptions,
+): Fault {
+  if (length < 2) {
+    return {
+      line,
+      code: "too-short",
+      message: `Row ${line} has ${length === 1 ? "one token" : "no token"}, so none can be predicted.`,
+      remedy: "",
+    };
+  }
+  if (trained && !trained.includes(1, 1)) {
+    return { line, code: "nothing-learnt", message: `Row ${line} has nothing that is learnt.`, remedy: "" };
+  }
+  return {
+    line,
+    code: "cut-away",
+    message: `Row ${line}: max_length ${maxLength} with ${truncationMode} leaves nothing that is learnt of its ${length} tokens.`,
+    remedy: "Choose a larger max_length or the other truncation_mode.",
+  };
+}
+
+function refusal(first: Fault, count: number): DataError {
+  const others = count > 1 ? ` So it is with ${count} rows.` : "";
+  return new DataError(first.code, first.message + others, first.remedy);
+}
+
+/** "3 rows: 4, 17, 20". */
+function countOf(lines: readonly number[]): string {
+  const shown = lines.slice(0, 3).join(", ");
+  return `${lines.length} ${lines.length === 1 ? "row" : "rows"}: ${shown}${lines.length > 3 ? ", …" : ""}`;
 }
 
 function checkIds(ids: Uint32Array, vocabSize: number, line: number): void {
   const stranger = ids.find((id) => id >= vocabSize);
   if (stranger === undefined) return;
-  const found = `Line ${line} holds token ${stranger}, the model knows ${vocabSize} tokens.`;
+  const found = `Row ${line} holds token ${stranger}, the model knows ${vocabSize} tokens.`;
   throw new DataError("token-id", found, "Is the tokenizer from another model?");
 }

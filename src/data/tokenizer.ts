@@ -3,6 +3,13 @@ import type { FileSet } from "../base/bytes.ts";
 import { FormatError } from "../base/errors.ts";
 import { isJsonObject, type JsonObject, show } from "../base/json.ts";
 import { readJsonObject } from "../base/read-json.ts";
+import { pieceEnds, spellingOf } from "./pieces.ts";
+
+export interface EncodedText {
+  readonly ids: number[];
+  /** Where each token ends, in bytes of the text's UTF-8; undefined where the tokens do not tell. */
+  readonly ends: Uint32Array | undefined;
+}
 
 /** What Graft needs of a tokenizer. */
 export interface TextTokenizer {
@@ -10,9 +17,13 @@ export interface TextTokenizer {
   encode(text: string): number[];
   /** The same without those: a chat template has written them itself. */
   encodeRendered(text: string): number[];
+  /** The same with the places of the tokens. */
+  locateRendered(text: string): EncodedText;
   decode(ids: readonly number[]): string;
   readonly eosToken: string | undefined;
   readonly bosToken: string | undefined;
+  /** By Transformers' names, as its templates see them. */
+  readonly specialTokens: Readonly<Record<string, string>>;
 }
 
 const REMEDY =
@@ -58,14 +69,28 @@ export function buildTokenizer(
     const why = thrown instanceof Error ? thrown.message : String(thrown);
     throw new FormatError("tokenizer", `tokenizer.json cannot be used: ${why}.`, REMEDY);
   }
+  const spelling = spellingOf(tokenizerJson);
+  const addedTexts = new Set(added.map(({ content }) => content));
   return {
     eosToken,
     bosToken,
+    specialTokens: namedTokens(config, specialTokens),
     encode: (text) => tokenizer.encode(text).ids,
     encodeRendered: (text) => tokenizer.encode(text, { add_special_tokens: false }).ids,
+    locateRendered: (text) => {
+      const { ids, tokens } = tokenizer.encode(text, { add_special_tokens: false });
+      return { ids, ends: pieceEnds(text, tokens, spelling, (token) => addedTexts.has(token)) };
+    },
     // The library answers an empty list with an error.
     decode: (ids) => (ids.length === 0 ? "" : tokenizer.decode([...ids], { skip_special_tokens: false })),
   };
+}
+
+const SPECIAL_NAMES = ["bos", "eos", "unk", "sep", "pad", "cls", "mask"].map((name) => `${name}_token`);
+
+function namedTokens(config: JsonObject, specialTokens: JsonObject): Record<string, string> {
+  const found = SPECIAL_NAMES.map((name) => [name, specialToken(config[name] ?? specialTokens[name])]);
+  return Object.fromEntries(found.filter(([, token]) => token !== undefined));
 }
 
 /** A special token stands in the files as a text or as an object with the text in `content`. */

@@ -1,3 +1,4 @@
+import { TRUNCATION_MODES, type TruncationMode } from "../data/cuts.ts";
 import { DATA_FORMATS, type DataFormat } from "../data/formats/reading.ts";
 import type { ColumnMapping } from "../data/mapping.ts";
 
@@ -11,6 +12,8 @@ export type TrainField = { description: string } & (
   | { kind: "number"; default: number; min: number; max?: number; below?: number }
   | { kind: "optional"; default: null; min: number; max?: number; above?: number; below?: number }
   | { kind: "boolean"; default: boolean }
+  | { kind: "optional boolean"; default: null }
+  | { kind: "optional text"; default: null; expected: string }
   | { kind: "choice"; default: string; choices: readonly string[] }
   | { kind: "name"; default: string }
   | { kind: "mapping"; default: null }
@@ -36,7 +39,12 @@ export interface TrainConfig {
   seed: number;
   shuffle: boolean;
   max_length: number;
+  truncation_mode: TruncationMode;
   packing: boolean;
+  completion_only_loss: boolean | null;
+  assistant_only_loss: boolean;
+  last_turn_only: boolean;
+  chat_template_path: string | null;
   eval_steps: number | null;
   gradient_checkpointing: boolean;
   dataset_text_field: string;
@@ -148,11 +156,41 @@ export const TRAIN_FIELDS = {
     description:
       "Longest row in tokens; longer ones are cut. (No key of TrainingArguments; TRL's name and default.)",
   },
+  truncation_mode: {
+    kind: "choice",
+    default: "keep_start",
+    choices: TRUNCATION_MODES,
+    description: "Which end of a row that is longer than max_length stays.",
+  },
   packing: {
     kind: "boolean",
     default: false,
     description:
       "Let as many whole rows share a micro-batch as fit into per_device_train_batch_size × max_length tokens.",
+  },
+  completion_only_loss: {
+    kind: "optional boolean",
+    default: null,
+    description:
+      "Learn the completion of a prompt and its completion, and not the prompt. Absent: yes. Other rows are not concerned.",
+  },
+  assistant_only_loss: {
+    kind: "boolean",
+    default: true,
+    description:
+      "Learn what the assistant says in a conversation, and read the rest; false learns all of it. (TRL: false.)",
+  },
+  last_turn_only: {
+    kind: "boolean",
+    default: false,
+    description: "Learn the assistant's last turn of a conversation alone. (No key of TRL.)",
+  },
+  chat_template_path: {
+    kind: "optional text",
+    default: null,
+    expected: "a path or null",
+    description:
+      "A .jinja file, or a folder with a tokenizer, whose chat template is used in place of the model's own.",
   },
   eval_steps: {
     kind: "optional",

@@ -3,7 +3,7 @@ import type { FileSet, StoredTensor } from "../base/bytes.ts";
 import { FormatError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import { readJsonObject } from "../base/read-json.ts";
-import { type ChatTemplate, loadChatTemplate } from "../data/chat.ts";
+import { type FoundTemplate, findChatTemplate } from "../data/chat.ts";
 import { loadTokenizer, type TextTokenizer } from "../data/tokenizer.ts";
 import { openCheckpointTensors } from "../formats/checkpoint.ts";
 import { parseModelConfig } from "../models/config.ts";
@@ -13,7 +13,8 @@ export interface OpenedModel {
   readonly model: Model;
   readonly tensors: ReadonlyMap<string, StoredTensor>;
   readonly tokenizer: TextTokenizer;
-  readonly template: ChatTemplate | undefined;
+  /** Undefined where the model knows no way of its own to write a conversation. */
+  readonly template: FoundTemplate | undefined;
   /** Tokens that end an answer: generation_config.json's, or the tokenizer's own. */
   readonly stopIds: ReadonlySet<number>;
 }
@@ -36,7 +37,7 @@ export async function openModel(files: FileSet): Promise<OpenedModel> {
     model: new Model(config, tensors),
     tensors,
     tokenizer,
-    template: await loadChatTemplate(files, tokenizer),
+    template: await findChatTemplate(files),
     stopIds: stopIdsOf(generation ? await readJsonObject(generation) : {}, tokenizer),
   };
 }

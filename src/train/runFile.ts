@@ -110,6 +110,10 @@ export function schemaOf(field: TrainField): v.GenericSchema {
       );
     case "boolean":
       return v.boolean();
+    case "optional boolean":
+      return v.nullable(v.boolean());
+    case "optional text":
+      return v.nullable(v.pipe(v.string(), v.minLength(1)));
     case "choice":
       return v.picklist(field.choices);
     case "name":
@@ -132,6 +136,10 @@ export function expectedOf(field: TrainField): string {
       return `${optionalRange(field)} or null`;
     case "boolean":
       return "true or false";
+    case "optional boolean":
+      return "true, false or null";
+    case "optional text":
+      return field.expected;
     case "choice":
       return `one of ${field.choices.join(", ")}`;
     case "name":

@@ -1,8 +1,10 @@
 /** A run from files to files: opens a model, rows and maybe an adapter, and gives back the adapter's files. */
 import type { FileSet } from "../base/bytes.ts";
-import { ConfigError } from "../base/errors.ts";
+import { ConfigError, DataError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
+import { type ChatTemplate, chatTemplate, type FoundTemplate, templateAt } from "../data/chat.ts";
 import type { Message, Row } from "../data/rows.ts";
+import type { StartTemplatePort } from "../data/templateWorker.ts";
 import { type TokenisedRows, tokenizeRows } from "../data/tokenize.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Kernels } from "../gpu/kernels.ts";
@@ -33,6 +35,10 @@ export interface SessionSources {
   readonly run: RunConfig;
   /** An adapter to start from. */
   readonly adapter?: FileSet | undefined;
+  /** What `chat_template_path` names, where that is no file of the model's folder. */
+  readonly chatTemplate?: FoundTemplate | undefined;
+  /** Starts the worker in which chat templates run: there is one way in a browser and another in Node. */
+  readonly startTemplates: StartTemplatePort;
 }
 
 /** What people are told before the first step. */
@@ -87,6 +93,7 @@ export class Session {
   readonly evaluations: EvaluationReport[] = [];
   private readonly sources: SessionSources;
   private readonly opened: OpenedModel;
+  private readonly template: ChatTemplate;
   private readonly loaded: OpenedAdapter | undefined;
   private readonly evaluator: Evaluator | undefined;
   /** What broke the run off; from then on it gives nothing away as an adapter. */
@@ -101,17 +108,30 @@ export class Session {
   ): Promise<Session> {
     const { run } = sources;
     const opened = await openModel(sources.model);
-    const { model, tokenizer, template } = opened;
+    const { model, tokenizer } = opened;
     const { config } = model;
-    const tokenise = (rows: readonly Row[]): TokenisedRows =>
+    const { chat_template_path } = run.train;
+    const chosen =
+      sources.chatTemplate ??
+      (chat_template_path === null ? opened.template : await templateAt(sources.model, chat_template_path));
+    const template = chatTemplate(chosen, tokenizer, sources.startTemplates);
+    const tokenise = (rows: readonly Row[]): Promise<TokenisedRows> =>
       tokenizeRows(rows, tokenizer, {
+        ...run.train,
         eosToken: tokenizer.eosToken,
         maxLength: config.rotary ? run.train.max_length : Math.min(run.train.max_length, config.maxPositions),
+        truncationMode: run.train.truncation_mode,
         vocabSize: config.vocabSize,
         template,
       });
-    const tokenised = tokenise(sources.rows);
-    const heldOut = sources.heldOut && tokenise(sources.heldOut);
+    let tokenised: TokenisedRows;
+    let heldOut: TokenisedRows | undefined;
+    try {
+      tokenised = await tokenise(sources.rows);
+      heldOut = sources.heldOut && (await tokenise(sources.heldOut));
+    } finally {
+      template.close();
+    }
     if (run.train.eval_steps !== null && !heldOut) {
       throw new ConfigError(
         "no-held-out",
@@ -133,7 +153,7 @@ export class Session {
     });
     const trainer = new Trainer({ adapted, train: run.train, rows: tokenised.rows, ...options });
     const evaluator = heldOut && new Evaluator(adapted, heldOut.rows);
-    const warnings = [...(loaded?.warnings ?? []), ...selection.warnings];
+    const warnings = [...tokenised.warnings, ...(loaded?.warnings ?? []), ...selection.warnings];
     if (config.dropouts.length > 0) {
       warnings.push(`The base model's own dropouts are off: ${config.dropouts.join(", ")}.`);
     }
@@ -148,12 +168,13 @@ export class Session {
       memory: withEvaluation(trainer.memory, evaluator),
       warnings,
     };
-    return new Session({ sources, opened, adapted, trainer, evaluator, loaded, summary });
+    return new Session({ sources, opened, template, adapted, trainer, evaluator, loaded, summary });
   }
 
   private constructor(parts: {
     sources: SessionSources;
     opened: OpenedModel;
+    template: ChatTemplate;
     adapted: AdaptedModel;
     trainer: Trainer;
     evaluator: Evaluator | undefined;
@@ -162,6 +183,7 @@ export class Session {
   }) {
     this.sources = parts.sources;
     this.opened = parts.opened;
+    this.template = parts.template;
     this.adapted = parts.adapted;
     this.trainer = parts.trainer;
     this.evaluator = parts.evaluator;
@@ -214,7 +236,7 @@ export class Session {
   async answers(prompts: readonly Prompt[], options: AnswerOptions = {}): Promise<string[]> {
     const { max_new_tokens = ANSWER_TOKENS, asBase = false, onText, isStopped, ...sampling } = options;
     const { tokenizer, stopIds, model } = this.opened;
-    const ids = prompts.map((prompt) => this.promptIds(prompt));
+    const ids = await this.promptIds(prompts);
     const longest = ids.reduce((most, { length }) => Math.max(most, length), 0);
     const generator = new Generator(this.adapted, {
       lanes: Math.min(ANSWER_LANES, prompts.length),
@@ -287,6 +309,7 @@ export class Session {
   }
 
   destroy(): void {
+    this.template.close();
     this.trainer.destroy();
     this.evaluator?.destroy();
     this.adapted.destroy();
@@ -310,13 +333,17 @@ export class Session {
     return this.reports.at(-1)?.elapsed_ms ?? 0;
   }
 
-  private promptIds(prompt: Prompt): Uint32Array {
-    const { tokenizer, template } = this.opened;
-    if ("text" in prompt) return Uint32Array.from(tokenizer.encode(prompt.text));
-    if (!template) {
-      throw new ConfigError("no-chat-template", "The model has no chat template.", "Ask it with a text.");
-    }
-    return Uint32Array.from(tokenizer.encodeRendered(template.render(prompt.messages, true)));
+  private async promptIds(prompts: readonly Prompt[]): Promise<Uint32Array[]> {
+    const { tokenizer } = this.opened;
+    const asked = prompts.flatMap((prompt) => ("messages" in prompt ? [prompt.messages] : []));
+    const requests = asked.map((messages) => ({ messages, wanted: "prompt" as const, promptTurns: 0 }));
+    const answers = requests.length > 0 ? await this.template.render(requests) : [];
+    return prompts.map((prompt) => {
+      if ("text" in prompt) return Uint32Array.from(tokenizer.encode(prompt.text));
+      const answer = answers.shift()!;
+      if ("code" in answer) throw new DataError(answer.code, answer.message, "Ask it otherwise.");
+      return Uint32Array.from(tokenizer.encodeRendered(answer.text));
+    });
   }
 
   /** One line a report, an evaluation after the step it followed. */

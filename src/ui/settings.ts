@@ -43,6 +43,18 @@ const WORDS: Readonly<Record<string, string>> = {
   per_device_train_batch_size: "Batch size",
 };
 
+const CONTROLS: Readonly<Record<TrainField["kind"], FormField["control"]>> = {
+  integer: "number",
+  number: "number",
+  optional: "number",
+  boolean: "switch",
+  "optional boolean": "text",
+  "optional text": "text",
+  choice: "choice",
+  name: "text",
+  mapping: "text",
+};
+
 export const FORM_FIELDS: readonly FormField[] = [
   ...LORA_KEYS.flatMap((key) => loraField(key, LORA_FIELDS[key])),
   ...TRAIN_KEYS.map((key) => trainField(key, TRAIN_FIELDS[key])),
@@ -75,7 +87,7 @@ function loraField(key: string, field: LoraField): FormField[] {
 
 function trainField(key: string, field: TrainField): FormField {
   const schema = schemaOf(field);
-  const control = field.kind === "boolean" ? "switch" : field.kind === "choice" ? "choice" : "number";
+  const control = CONTROLS[field.kind];
   return {
     ...{ section: "train", key, control, description: field.description, expected: expectedOf(field) },
     choices: field.kind === "choice" ? field.choices : [],

@@ -3,6 +3,7 @@ import { transfer } from "comlink";
 import { ConfigError, type DeviceError, failure, type Result, success } from "../base/errors.ts";
 import { readJsonObject } from "../base/read-json.ts";
 import { type ParsedRows, parseRows, rowFormat } from "../data/rows.ts";
+import type { StartTemplatePort } from "../data/templateWorker.ts";
 import type { TokenisedRows } from "../data/tokenize.ts";
 import { blobFileSet, blobSource } from "../formats/sources.ts";
 import { Gpu } from "../gpu/device.ts";
@@ -51,6 +52,7 @@ interface OpenRun {
 
 export class TrainHost implements TrainApi {
   private readonly request: () => Promise<FoundDevice>;
+  private readonly startTemplates: StartTemplatePort;
   private held: HeldDevice | undefined;
   private run: OpenRun | undefined;
   private onProgress: ((progress: Progress) => void) | undefined;
@@ -60,8 +62,9 @@ export class TrainHost implements TrainApi {
   /** Calls are answered one after the other, in the order in which they came. */
   private turn: Promise<unknown> = Promise.resolve();
 
-  constructor(request: () => Promise<FoundDevice>) {
+  constructor(request: () => Promise<FoundDevice>, startTemplates: StartTemplatePort) {
     this.request = request;
+    this.startTemplates = startTemplates;
   }
 
   device(): Promise<Result<DeviceFacts>> {
@@ -93,6 +96,7 @@ export class TrainHost implements TrainApi {
           rows: parsed.rows,
           heldOut: heldOut?.rows,
           run: config,
+          startTemplates: this.startTemplates,
         },
         { onProgress: (stage, done, total) => this.onProgress?.({ stage, done, total }) },
       );

@@ -5,5 +5,6 @@
 import { expose } from "comlink";
 import { requestBrowserDevice } from "./device.ts";
 import { TrainHost } from "./host.ts";
+import { startTemplateWorker } from "./templates.ts";
 
-expose(new TrainHost(requestBrowserDevice));
+expose(new TrainHost(requestBrowserDevice, startTemplateWorker));

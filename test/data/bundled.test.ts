@@ -8,11 +8,11 @@ import {
   type BundledSet,
   reachesGoal,
 } from "../../src/data/bundled.ts";
-import { buildChatTemplate } from "../../src/data/chat.ts";
 import { parseRows, type Row } from "../../src/data/rows.ts";
 import { tokenizeRows } from "../../src/data/tokenize.ts";
 import { buildTokenizer } from "../../src/data/tokenizer.ts";
 import { parseRunFile } from "../../src/train/runFile.ts";
+import { inlineTemplate } from "./inline.ts";
 
 const served = (path: string) => new URL(`../../public/${path}`, import.meta.url);
 const modelFile = (name: string) => served(`${BUNDLED_MODEL.folder}/${name}`);
@@ -20,7 +20,7 @@ const json = (name: string) => JSON.parse(readFileSync(modelFile(name), "utf8"))
 
 const config = json("config.json");
 const tokenizer = buildTokenizer(json("tokenizer.json"), json("tokenizer_config.json"));
-const template = buildChatTemplate(readFileSync(modelFile("chat_template.jinja"), "utf8"), tokenizer);
+const template = inlineTemplate(readFileSync(modelFile("chat_template.jinja"), "utf8"), tokenizer);
 
 async function rowsOf(file: string): Promise<readonly Row[]> {
   const bytes = new Uint8Array(readFileSync(served(`${BUNDLED_ROWS}/${file}`)));
@@ -93,7 +93,7 @@ describe("the bundled data sets", () => {
         expect(rows.every((row) => ("text" in row ? "text" : "chat") === set.kind)).toBe(true);
         const { eosToken } = tokenizer;
         const options = { eosToken, maxLength: 256, vocabSize: Number(config.vocab_size), template };
-        const tokenised = tokenizeRows(rows, tokenizer, options);
+        const tokenised = await tokenizeRows(rows, tokenizer, options);
         expect(tokenised).toMatchObject({ cut: 0, leftOut: 0 });
         expect(tokenised.rows).toHaveLength(rows.length);
       }

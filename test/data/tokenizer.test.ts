@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { DataError, FormatError } from "../../src/base/errors.ts";
 import type { JsonObject } from "../../src/base/json.ts";
-import { tokenizeRows, tokenizeText } from "../../src/data/tokenize.ts";
+import { type TokeniseOptions, tokenizeRows } from "../../src/data/tokenize.ts";
 import { buildTokenizer, loadTokenizer } from "../../src/data/tokenizer.ts";
 
 interface Case {
@@ -105,74 +105,69 @@ describe("a tokenizer", () => {
 
 describe("a row", () => {
   const eos = byteLevel.encode(EOS)[0]!;
-  const long = { eosToken: EOS, maxLength: 1000 };
+  const long = { eosToken: EOS, maxLength: 1000, vocabSize: 300 };
+  const idsOf = async (text: string, options: Partial<TokeniseOptions> = {}) => {
+    const { rows, cut } = await tokenizeRows([{ text, line: 1 }], byteLevel, { ...long, ...options });
+    return { ids: rows[0]!.ids, cut };
+  };
 
-  it("ends with the end token, but never with two", () => {
-    const [once, twice] = ["the tree", `the tree${EOS}`].map(
-      (text) => tokenizeText(text, byteLevel, long).ids,
-    );
-    expect(once!.at(-1)).toBe(eos);
-    expect(once!.filter((id) => id === eos).length).toBe(1);
-    expect(twice).toEqual(once);
+  it("ends with the end token, but never with two", async () => {
+    const { ids } = await idsOf("the tree");
+    expect(ids.at(-1)).toBe(eos);
+    expect(ids.filter((id) => id === eos).length).toBe(1);
+    expect((await idsOf(`the tree${EOS}`)).ids).toEqual(ids);
   });
 
-  it("gets no end where the tokenizer has none", () => {
-    expect([...tokenizeText("a", byteLevel, { ...long, eosToken: undefined }).ids]).toEqual(
-      byteLevel.encode("a"),
-    );
+  it("gets no end where the tokenizer has none", async () => {
+    const { ids } = await idsOf("the tree", { eosToken: undefined });
+    expect([...ids]).toEqual(byteLevel.encode("the tree"));
   });
 
-  it("is cut after the end token was put on", () => {
-    const whole = tokenizeText("the tree grows", byteLevel, long);
-    expect(whole.wasCut).toBe(false);
-    const exact = tokenizeText("the tree grows", byteLevel, { eosToken: EOS, maxLength: whole.ids.length });
-    expect(exact).toEqual(whole);
-    const shorter = tokenizeText("the tree grows", byteLevel, {
-      eosToken: EOS,
-      maxLength: whole.ids.length - 1,
-    });
-    expect(shorter).toEqual({ ids: whole.ids.slice(0, -1), wasCut: true });
+  it("is cut after the end token was put on", async () => {
+    const whole = await idsOf("the tree grows");
+    expect(whole.cut).toBe(0);
+    expect(await idsOf("the tree grows", { maxLength: whole.ids.length })).toEqual(whole);
+    const shorter = await idsOf("the tree grows", { maxLength: whole.ids.length - 1 });
+    expect(shorter).toEqual({ ids: whole.ids.slice(0, -1), cut: 1 });
   });
 
-  it("without a target is left out and counted", () => {
+  it("without a target is left out and counted", async () => {
     const rows = ["", "the tree", "", "grows"].map((text, i) => ({ text, line: i + 1 }));
-    const {
-      rows: kept,
-      leftOut,
-      cut,
-      tokens,
-      targets,
-    } = tokenizeRows(rows, byteLevel, { ...long, vocabSize: 300 });
+    const { rows: kept, leftOut, cut, tokens, targets, faults } = await tokenizeRows(rows, byteLevel, long);
     expect(kept.map((row) => row.line)).toEqual([2, 4]);
     expect({ leftOut, cut }).toEqual({ leftOut: 2, cut: 0 });
+    expect(faults.map(({ line, code }) => [line, code])).toEqual([
+      [1, "too-short"],
+      [3, "too-short"],
+    ]);
     expect(tokens).toBe(kept[0]!.ids.length + kept[1]!.ids.length);
     expect(targets).toBe(tokens - 2);
   });
 
-  it("is trained where the tokenizer adds a beginning to an empty text", () => {
+  it("is trained where the tokenizer adds a beginning to an empty text", async () => {
     const { tokenizer, config } = named("a beginning from the post-processor");
-    const options = { ...long, vocabSize: 300 };
-    const { rows, leftOut } = tokenizeRows(
+    const { rows, leftOut } = await tokenizeRows(
       [{ text: "", line: 1 }],
       buildTokenizer(tokenizer, config),
-      options,
+      long,
     );
     expect(leftOut).toBe(0);
     expect(rows[0]!.ids.length).toBe(2);
   });
 
-  it("must leave something to train on", () => {
-    const rows = [{ text: "the tree", line: 1 }];
-    expect(() => tokenizeRows(rows, byteLevel, { eosToken: EOS, maxLength: 1, vocabSize: 300 })).toThrow(
+  it("must leave something to train on", async () => {
+    const rows = [{ text: "", line: 1 }];
+    await expect(tokenizeRows(rows, byteLevel, { ...long, maxLength: 1 })).rejects.toThrow(
       /None of the 1 rows has a token to predict with max_length 1/,
     );
   });
 
-  it("with a token that the model lacks is refused by its line", () => {
+  it("with a token that the model lacks is refused by its line", async () => {
     const rows = [{ text: "the tree", line: 7 }];
     const top = Math.max(...byteLevel.encode(`the tree${EOS}`));
-    expect(() => tokenizeRows(rows, byteLevel, { ...long, vocabSize: top + 1 })).not.toThrow();
-    expect(() => tokenizeRows(rows, byteLevel, { ...long, vocabSize: top })).toThrow(DataError);
-    expect(() => tokenizeRows(rows, byteLevel, { ...long, vocabSize: top })).toThrow(/Line 7 holds token/);
+    await tokenizeRows(rows, byteLevel, { ...long, vocabSize: top + 1 });
+    const refused = tokenizeRows(rows, byteLevel, { ...long, vocabSize: top });
+    await expect(refused).rejects.toThrow(DataError);
+    await expect(refused).rejects.toThrow(/Row 7 holds token/);
   });
 });

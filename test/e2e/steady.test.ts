@@ -67,7 +67,7 @@ async function microBatches(): Promise<MicroBatch[][]> {
   const tokenizer = await loadTokenizer(await openDirectory(files.model));
   const { eosToken } = tokenizer;
   const options = { eosToken, maxLength: run.train.max_length, vocabSize: Number.POSITIVE_INFINITY };
-  const tokenised = tokenizeRows(rows, tokenizer, options);
+  const tokenised = await tokenizeRows(rows, tokenizer, options);
   return [...optimizerSteps(tokenised.rows, run.train)].map((step) =>
     step.microBatches.map((batch) => {
       const tokens = batch.reduce((sum, { ids }) => sum + ids.length, 0);

@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileSource, openDirectory } from "../../src/cli/files.ts";
+import { startTemplateThread } from "../../src/cli/templates.ts";
 import { parseRows, type Row } from "../../src/data/rows.ts";
 import { toFloat32 } from "../../src/formats/floats.ts";
 import { openSafetensors } from "../../src/formats/safetensors.ts";
@@ -68,6 +69,7 @@ export async function openParitySession(
     heldOut,
     run,
     adapter: adapter === "none" ? undefined : await openDirectory(`${folder}/${adapter}`),
+    startTemplates: startTemplateThread,
   };
   return Session.open(gpu, kernels, sources, { submitMs });
 }

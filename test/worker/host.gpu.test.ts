@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, expect, it } from "vitest";
 import { requestNodeDevice } from "../../src/cli/device.ts";
+import { startTemplateThread } from "../../src/cli/templates.ts";
 import type { Folder, OpenRequest, Report, Result } from "../../src/worker/api.ts";
 import { TrainHost } from "../../src/worker/host.ts";
 
@@ -19,7 +20,7 @@ const host = new TrainHost(async () => {
   devices.push(device);
   const { vendor, architecture } = adapter.info;
   return { device, facts: { description, vendor, architecture, software } };
-});
+}, startTemplateThread);
 
 function file(path: string): File {
   return new File([readFileSync(path)], path.slice(path.lastIndexOf("/") + 1));

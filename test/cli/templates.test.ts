@@ -1,0 +1,91 @@
+/** Chat templates in Node's thread: what does not end, or makes more than fits, is stopped, and all else goes on. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { openChatTemplate, startTemplateThread } from "../../src/cli/templates.ts";
+import type { ChatRequest } from "../../src/data/conversation.ts";
+import { TemplateWorker } from "../../src/data/templateWorker.ts";
+
+const ask = (content: string): ChatRequest => ({
+  messages: [{ role: "user", content }],
+  wanted: "prompt",
+  promptTurns: 0,
+});
+const inThread = (template: string) =>
+  new TemplateWorker(startTemplateThread, { template, specialTokens: {}, now: 0 });
+/** The template goes wrong on the second of three rows. */
+const onSecond = (trouble: string) =>
+  inThread(`{% if messages[0].content == "bad" %}${trouble}{% endif %}fine`);
+/** Lists in lists, printed: a single call of the engine's that nothing inside can stop. */
+const ENDLESS =
+  "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}";
+const LOOPS = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}";
+const DOUBLING =
+  "{% set ns = namespace(s='0123456789') %}{% for i in range(30) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}";
+
+describe("a template in its thread", () => {
+  it.each([
+    ["loops without end", LOOPS, "chat-time", /was not done after 250 ms/],
+    ["does not come round to the clock", ENDLESS, "chat-time", /did not answer within 250 ms/],
+    ["makes 10 GB of text", DOUBLING, "chat-size", /a text of more than 1000000 characters/],
+    [
+      "writes 10 GB",
+      "{% for a in range(100000) %}{{ 'x' * 100000 }}{% endfor %}",
+      "chat-size",
+      /1000000 characters/,
+    ],
+    [
+      "makes a list of a billion",
+      "{% for a in range(1000000000) %}x{% endfor %}",
+      "chat-size",
+      /1000000000 numbers/,
+    ],
+    ["calls itself", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "chat-size", /call stack/],
+  ])("that %s is stopped, and the next row is rendered", async (_, trouble, code, says) => {
+    const worker = onSecond(trouble);
+    const start = performance.now();
+    const answers = await worker.render([ask("good"), ask("bad"), ask("good")]);
+    expect(performance.now() - start).toBeLessThan(10_000);
+    expect(answers[0]).toMatchObject({ text: "fine" });
+    expect(answers[1]).toMatchObject({ code, message: expect.stringMatching(says) });
+    expect(answers[2]).toMatchObject({ text: "fine" });
+    worker.close();
+  });
+
+  it("answers as many rows as it is asked, in their order, and again after it was closed", async () => {
+    const worker = inThread("{{ messages[0].content }}");
+    const texts = Array.from({ length: 1000 }, (_, i) => `row ${i}`);
+    const [first, second] = await Promise.all([
+      worker.render(texts.map(ask)),
+      worker.render([ask("another")]),
+    ]);
+    expect(first.map((answer) => "text" in answer && answer.text)).toEqual(texts);
+    expect(second).toMatchObject([{ text: "another" }]);
+    worker.close();
+    expect(await worker.render([ask("once more")])).toMatchObject([{ text: "once more" }]);
+    worker.close();
+  });
+
+  it("that cannot be read says so", async () => {
+    await expect(inThread("{% if %}").render([ask("a")])).rejects.toThrow(
+      /The chat template cannot be read.*chat_template_path/,
+    );
+  });
+});
+
+describe("chat_template_path", () => {
+  const folder = mkdtempSync(join(tmpdir(), "graft-templates-"));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  it("is a file, or a folder with a tokenizer", async () => {
+    const file = join(folder, "own.jinja");
+    writeFileSync(file, "own");
+    expect(await openChatTemplate(file)).toEqual({ template: "own" });
+    await expect(openChatTemplate(folder)).rejects.toThrow(/a folder without a chat template/);
+    writeFileSync(join(folder, "tokenizer_config.json"), JSON.stringify({ chat_template: "its" }));
+    expect(await openChatTemplate(folder)).toEqual({ template: "its" });
+    expect(await openChatTemplate(null)).toBeUndefined();
+    await expect(openChatTemplate(join(folder, "none.jinja"))).rejects.toThrow(/no such file/);
+  });
+});
