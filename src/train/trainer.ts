@@ -173,16 +173,23 @@ export class Trainer {
   async prepare(): Promise<void> {
     const { adapted, onProgress } = this.options;
     const { gpu, kernels } = adapted;
+    // Compiled at once, for both plans and while the model is read; making the programs then finds every pipeline ready.
+    const kernelsOf = [this.plan, this.updatePlan].flatMap(({ dispatches }) =>
+      dispatches.map(({ kernel }) => kernel),
+    );
+    let loaded = false;
+    const compiling = kernels.compile(kernelsOf, (done, total) => {
+      if (loaded) onProgress?.("compile", done, total);
+    });
+    // Awaited below; where loading fails first, nobody else hears of it.
+    compiling.catch(() => {});
     await adapted.load((done, total) => onProgress?.("load", done, total));
+    loaded = true;
     for (const { role, chunk, value } of this.arenaValues) {
       const buffer = adapted.chunks(role)[chunk]!;
       value.storage = { buffer, offset: 0, size: buffer.size };
     }
-    // Compiled at once, for both plans; making the programs then finds every pipeline ready.
-    const kernelsOf = [this.plan, this.updatePlan].flatMap(({ dispatches }) =>
-      dispatches.map(({ kernel }) => kernel),
-    );
-    await kernels.compile(kernelsOf, (done, total) => onProgress?.("compile", done, total));
+    await compiling;
     const scalars = gpu.create("scalars", SCALARS_BYTES, "control");
     for (const value of this.scalarValues)
       value.storage = { buffer: scalars, offset: 0, size: 4 * SCALAR_COUNT };
