@@ -11,7 +11,7 @@ import { Program } from "../graph/program.ts";
 import type { Value } from "../graph/value.ts";
 import { gatherRows } from "../ops/crossEntropy.ts";
 import type { AdaptedModel } from "./adaptedModel.ts";
-import { type Sampling, sample } from "./sampling.ts";
+import { penalise, type Sampling, sample } from "./sampling.ts";
 import type { TracedInputs } from "./tracedInputs.ts";
 
 export interface GeneratorOptions {
@@ -47,6 +47,8 @@ interface Lane {
   held: number;
   /** Tokens that do not yet. */
   pending: number[];
+  /** Tokens of the prompt and of the answer. */
+  seen: Set<number>;
   answer: number[];
 }
 
@@ -113,7 +115,7 @@ export class Generator {
     const answers: Answer[] = prompts.map(() => ({ ids: [], finish: "length" }));
     const lanes = Array.from(
       { length: Math.min(count, prompts.length) },
-      (_, index): Lane => ({ index, prompt: undefined, held: 0, pending: [], answer: [] }),
+      (_, index): Lane => ({ index, prompt: undefined, held: 0, pending: [], seen: new Set(), answer: [] }),
     );
     let next = 0;
     while (!isStopped()) {
@@ -123,6 +125,7 @@ export class Generator {
           prompt: next,
           held: 0,
           pending: [...prompts[next]!],
+          seen: new Set(prompts[next]!),
           answer: answers[next]!.ids,
         });
         next++;
@@ -131,10 +134,12 @@ export class Generator {
       if (busy.length === 0) break;
       for (const { lane, logits } of await this.round(busy)) {
         const prompt = lane.prompt!;
+        penalise(logits, lane.seen, settings.repetition_penalty);
         const id = sample(logits, settings, prompt, lane.answer.length);
         const stops = settings.stopIds.has(id);
         if (!stops) {
           lane.answer.push(id);
+          lane.seen.add(id);
           onToken(prompt, id);
         }
         if (stops) answers[prompt] = { ids: lane.answer, finish: "stop" };

@@ -1,13 +1,13 @@
 /** A checkpoint's folder, read as far as a run needs it: config, headers, tokenizer, chat template, how it generates. */
 import type { FileSet, StoredTensor } from "../base/bytes.ts";
 import { FormatError } from "../base/errors.ts";
-import type { JsonObject } from "../base/json.ts";
 import { readJsonObject } from "../base/read-json.ts";
 import { type FoundTemplate, findChatTemplate } from "../data/chat.ts";
 import { loadTokenizer, type TextTokenizer } from "../data/tokenizer.ts";
 import { openCheckpointTensors } from "../formats/checkpoint.ts";
 import { parseModelConfig } from "../models/config.ts";
 import { Model } from "../models/transformer.ts";
+import { readGenerationConfig, type SamplingSettings } from "./samplingSettings.ts";
 
 export interface OpenedModel {
   readonly model: Model;
@@ -17,6 +17,8 @@ export interface OpenedModel {
   readonly template: FoundTemplate | undefined;
   /** Tokens that end an answer: generation_config.json's, or the tokenizer's own. */
   readonly stopIds: ReadonlySet<number>;
+  /** How the model is meant to be sampled: generation_config.json's settings, or Transformers' defaults. */
+  readonly sampling: SamplingSettings;
 }
 
 /** Throws FormatError or ConfigError where something is missing or of a kind that Graft does not know. */
@@ -32,18 +34,17 @@ export async function openModel(files: FileSet): Promise<OpenedModel> {
   const config = parseModelConfig(await readJsonObject(source));
   const tensors = await openCheckpointTensors(files);
   const tokenizer = await loadTokenizer(files);
-  const generation = files.open("generation_config.json");
+  const { stopIds, ...sampling } = await readGenerationConfig(files);
   return {
     model: new Model(config, tensors),
     tensors,
     tokenizer,
     template: await findChatTemplate(files),
-    stopIds: stopIdsOf(generation ? await readJsonObject(generation) : {}, tokenizer),
+    stopIds: new Set(stopIds.length > 0 ? stopIds : eosIds(tokenizer)),
+    sampling,
   };
 }
 
-function stopIdsOf({ eos_token_id: given }: JsonObject, tokenizer: TextTokenizer): Set<number> {
-  const ids = [given].flat().filter((id): id is number => typeof id === "number");
-  if (ids.length > 0) return new Set(ids);
-  return new Set(tokenizer.eosToken === undefined ? [] : tokenizer.encodeRendered(tokenizer.eosToken));
+function eosIds(tokenizer: TextTokenizer): readonly number[] {
+  return tokenizer.eosToken === undefined ? [] : tokenizer.encodeRendered(tokenizer.eosToken);
 }

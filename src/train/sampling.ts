@@ -9,10 +9,23 @@ export interface Sampling {
   readonly top_k: number;
   /** Only the likeliest that together reach this probability; 1 for all. */
   readonly top_p: number;
+  /** Makes tokens of the prompt and of the answer less likely where above 1; 1 leaves them as they are. */
+  readonly repetition_penalty: number;
   readonly seed: number;
 }
 
-export const GREEDY: Sampling = { do_sample: false, temperature: 1, top_k: 0, top_p: 1, seed: 0 };
+export const GREEDY: Sampling = {
+  ...{ do_sample: false, temperature: 1, top_k: 0, top_p: 1, repetition_penalty: 1, seed: 0 },
+};
+
+/** Changes the logits in place: s becomes s / penalty, or s · penalty where s < 0, once for each token of `seen`. */
+export function penalise(logits: Float32Array, seen: ReadonlySet<number>, penalty: number): void {
+  if (penalty === 1) return;
+  for (const id of seen) {
+    const score = logits[id]!;
+    logits[id] = score < 0 ? score * penalty : score / penalty;
+  }
+}
 
 /** `answer` and `position` tell this draw from every other of the same seed. */
 export function sample(logits: Float32Array, sampling: Sampling, answer: number, position: number): number {

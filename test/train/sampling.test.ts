@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { GREEDY, type Sampling, sample } from "../../src/train/sampling.ts";
+import { GREEDY, penalise, type Sampling, sample } from "../../src/train/sampling.ts";
 
 const logits = Float32Array.of(0, 2, 1, 2, -1);
-const sampled: Sampling = { do_sample: true, temperature: 1, top_k: 0, top_p: 1, seed: 11 };
+const sampled: Sampling = { ...GREEDY, do_sample: true, seed: 11 };
 
 /** How often each token comes in many draws. */
 function shares(settings: Sampling, draws = 20_000): number[] {
@@ -54,5 +54,19 @@ describe("the next token", () => {
     expect(draw(5, 1)).toBe(draw(5, 1));
     expect(draw(5, 2)).not.toBe(draw(5, 1));
     expect(draw(6, 1)).not.toBe(draw(5, 1));
+  });
+});
+
+describe("the repetition penalty", () => {
+  it("divides what is above zero and multiplies what is below, of each token that was seen, once", () => {
+    const penalised = Float32Array.of(0, 2, 1, -2, -1);
+    penalise(penalised, new Set([0, 1, 3]), 1.25);
+    expect([...penalised]).toEqual([...Float32Array.of(0, 1.6, 1, -2.5, -1)]);
+  });
+
+  it("of 1 changes nothing", () => {
+    const same = logits.slice();
+    penalise(same, new Set([0, 1, 4]), 1);
+    expect(same).toEqual(logits);
   });
 });
