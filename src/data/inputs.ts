@@ -66,6 +66,11 @@ export function allocateInputs(capacity: Capacity, windows: readonly Window[]): 
   };
 }
 
+/** How many of a row's tokens the model reads: those before its last target. What comes after predicts nothing. */
+export function tokensRead({ ids, trained }: TokenisedRow): number {
+  return trained ? Math.max(0, trained.lastIndexOf(1)) : ids.length - 1;
+}
+
 /** Writes a micro-batch into `into`; `firstRow` is how many rows of the optimizer step came before it. */
 export function layOut(
   rows: readonly TokenisedRow[],
@@ -76,17 +81,18 @@ export function layOut(
   let target = 0;
   for (let row = 0; row < rows.length; row++) {
     const { ids, trained } = rows[row]!;
+    const read = tokensRead(rows[row]!);
     const start = token;
-    const end = start + ids.length;
+    const end = start + read;
     if (end > into.ids.length || target + targetCount(rows[row]!) > into.targetId.length) {
       const found = `A micro-batch holds more than the ${into.ids.length} tokens or ${into.targetId.length} targets`;
       throw new DataError("capacity", `${found} that the run was planned for.`);
     }
-    into.ids.set(ids, start);
-    for (let position = 0; position < ids.length; position++, token++) {
+    into.ids.set(ids.subarray(0, read), start);
+    for (let position = 0; position < read; position++, token++) {
       into.positions[token] = position;
       into.rowInStep[token] = firstRow + row;
-      const predicts = position < ids.length - 1 && (trained?.[position + 1] ?? 1) === 1;
+      const predicts = (trained?.[position + 1] ?? 1) === 1;
       into.targetOfToken[token] = predicts ? target : -1;
       if (!predicts) continue;
       into.targetRow[target] = token;
@@ -122,7 +128,7 @@ export function capacity(units: readonly (readonly TokenisedRow[])[], plan: Step
   const perEpoch = stepsPerEpoch(units.length, plan);
   const steps = totalSteps(units.length, plan);
   const sizes = units.map((rows) => {
-    return { tokens: sumOf(rows.map(({ ids }) => ids.length)), targets: sumOf(rows.map(targetCount)) };
+    return { tokens: sumOf(rows.map(tokensRead)), targets: sumOf(rows.map(targetCount)) };
   });
   // In file order every epoch is the same.
   const toWalk = plan.shuffle ? steps : Math.min(steps, perEpoch);

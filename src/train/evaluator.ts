@@ -1,6 +1,6 @@
 /** The loss on rows that are not trained on: forward only, and over the whole as exact as the training loss. */
 import { GraftError } from "../base/errors.ts";
-import { allocateInputs, type Capacity, layOut, type MicroBatchInputs } from "../data/inputs.ts";
+import { allocateInputs, type Capacity, layOut, type MicroBatchInputs, tokensRead } from "../data/inputs.ts";
 import { packRows } from "../data/pack.ts";
 import type { TokenisedRow } from "../data/tokenize.ts";
 import { blockBytes } from "../gpu/device.ts";
@@ -36,7 +36,7 @@ export class Evaluator {
     const longest = rows.reduce((most, { ids }) => Math.max(most, ids.length), 0);
     this.batches = packRows(rows, Math.max(longest, BATCH_TOKENS));
     const tokens = Math.max(
-      ...this.batches.map((batch) => batch.reduce((sum, { ids }) => sum + ids.length, 0)),
+      ...this.batches.map((batch) => batch.reduce((sum, row) => sum + tokensRead(row), 0)),
     );
     this.capacity = { tokens, targets: tokens };
     const graph = new Graph(tokens, tokens);

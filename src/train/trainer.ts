@@ -3,7 +3,14 @@
  * submits; its scalars come back through a ring of staging buffers while the host is up to two steps ahead.
  */
 import { DataError, GraftError } from "../base/errors.ts";
-import { allocateInputs, type Capacity, capacity, layOut, type MicroBatchInputs } from "../data/inputs.ts";
+import {
+  allocateInputs,
+  type Capacity,
+  capacity,
+  layOut,
+  type MicroBatchInputs,
+  tokensRead,
+} from "../data/inputs.ts";
 import { packRows } from "../data/pack.ts";
 import { type OptimizerStep, optimizerSteps, type StepPlan, totalSteps } from "../data/steps.ts";
 import { type TokenisedRow, targetCount } from "../data/tokenize.ts";
@@ -317,12 +324,12 @@ export class Trainer {
     const parts: TokenisedRow[][] = [];
     let held = 0;
     for (const row of rows) {
-      if (parts.length === 0 || held + row.ids.length > this.capacity.tokens) {
+      if (parts.length === 0 || held + tokensRead(row) > this.capacity.tokens) {
         parts.push([]);
         held = 0;
       }
       parts.at(-1)!.push(row);
-      held += row.ids.length;
+      held += tokensRead(row);
     }
     return parts;
   }

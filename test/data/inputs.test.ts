@@ -10,12 +10,12 @@ const pairs = (ranges: Uint32Array, tokens: number) =>
 
 describe("a micro-batch", () => {
   const inputs = layOut(
-    [row(10, 11, 12, 13), row(20, 21)],
+    [row(10, 11, 12, 13, 14), row(20, 21, 22)],
     allocateInputs({ tokens: 8, targets: 6 }, [undefined, 2]),
     5,
   );
 
-  it("lays rows end to end, positions from 0 in each", () => {
+  it("lays rows end to end, positions from 0 in each, without what predicts nothing", () => {
     expect(inputs.tokens).toBe(6);
     expect([...inputs.ids.subarray(0, 6)]).toEqual([10, 11, 12, 13, 20, 21]);
     expect([...inputs.positions.subarray(0, 6)]).toEqual([0, 1, 2, 3, 0, 1]);
@@ -23,10 +23,26 @@ describe("a micro-batch", () => {
   });
 
   it("predicts every token but each row's first", () => {
-    expect(inputs.targets).toBe(4);
-    expect([...inputs.targetRow.subarray(0, 4)]).toEqual([0, 1, 2, 4]);
-    expect([...inputs.targetId.subarray(0, 4)]).toEqual([11, 12, 13, 21]);
-    expect([...inputs.targetOfToken.subarray(0, 6)]).toEqual([0, 1, 2, -1, 3, -1]);
+    expect(inputs.targets).toBe(6);
+    expect([...inputs.targetRow.subarray(0, 6)]).toEqual([0, 1, 2, 3, 4, 5]);
+    expect([...inputs.targetId.subarray(0, 6)]).toEqual([11, 12, 13, 14, 21, 22]);
+    expect([...inputs.targetOfToken.subarray(0, 6)]).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+
+  it("reads a row up to its last trained token, and nothing of one that has none", () => {
+    const trained = (...marks: number[]) => ({
+      ...row(...marks.map((_, i) => 10 + i)),
+      trained: Uint8Array.from(marks),
+    });
+    const into = layOut(
+      [trained(0, 0, 1, 0, 1, 0, 0), trained(0, 0), trained(0, 1)],
+      allocateInputs({ tokens: 8, targets: 6 }, [undefined]),
+    );
+    expect([into.tokens, into.targets]).toEqual([5, 3]);
+    expect([...into.ids.subarray(0, 5)]).toEqual([10, 11, 12, 13, 10]);
+    expect([...into.rowInStep.subarray(0, 5)]).toEqual([0, 0, 0, 0, 2]);
+    expect([...into.targetId.subarray(0, 3)]).toEqual([12, 14, 11]);
+    expect([...into.targetOfToken.subarray(0, 5)]).toEqual([-1, 0, -1, 1, 2]);
   });
 
   it("sees the row's keys up to the query, or as many as the window holds", () => {
@@ -67,7 +83,7 @@ describe("a micro-batch", () => {
 
   it("mirrors keys and queries for any window, as Transformers' mask says", () => {
     const lengths = [1, 7, 4, 12];
-    const rows = lengths.map((length) => row(...new Array<number>(length).fill(1)));
+    const rows = lengths.map((length) => row(...new Array<number>(length + 1).fill(1)));
     const windows = [undefined, 1, 3, 7, 100];
     const { ranges, positions, rowInStep, tokens } = layOut(
       rows,
@@ -99,18 +115,20 @@ describe("a micro-batch", () => {
     ]) {
       array.fill(77);
     }
-    const reused = layOut([row(1, 2, 3)], layOut([row(9, 9, 9, 9), row(8, 8)], into));
+    const reused = layOut([row(1, 2, 3, 4)], layOut([row(9, 9, 9), row(8, 8)], into));
     expect(reused).toBe(into);
-    layOut([row(1, 2, 3)], fresh);
-    expect([reused.tokens, reused.targets]).toEqual([3, 2]);
+    layOut([row(1, 2, 3, 4)], fresh);
+    expect([reused.tokens, reused.targets]).toEqual([3, 3]);
     for (const key of ["ids", "positions", "rowInStep", "targetOfToken"] as const) {
       expect(reused[key].subarray(0, 3)).toEqual(fresh[key].subarray(0, 3));
     }
-    expect(reused.targetRow.subarray(0, 2)).toEqual(fresh.targetRow.subarray(0, 2));
+    expect(reused.targetRow.subarray(0, 3)).toEqual(fresh.targetRow.subarray(0, 3));
   });
 
   it("that does not fit is refused", () => {
-    expect(() => layOut([row(1, 2, 3)], allocateInputs({ tokens: 2, targets: 9 }, []))).toThrow(/2 tokens/);
+    expect(() => layOut([row(1, 2, 3, 4)], allocateInputs({ tokens: 2, targets: 9 }, []))).toThrow(
+      /2 tokens/,
+    );
     expect(() => layOut([row(1, 2, 3)], allocateInputs({ tokens: 9, targets: 1 }, []))).toThrow(/1 targets/);
   });
 
@@ -151,14 +169,9 @@ describe("capacity", () => {
   });
 
   it("counts tokens and targets by themselves", () => {
-    // Four short rows hold the most tokens, two long ones the most targets.
-    const mixed = [
-      row(1, 1, 1),
-      row(1, 1, 1),
-      row(1, 1, 1),
-      row(1, 1, 1),
-      row(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
-    ];
+    // Four rows of questions hold the most tokens, a long text the most targets.
+    const question = { ...row(1, 1, 1, 1), trained: Uint8Array.of(0, 0, 0, 1) };
+    const mixed = [question, question, question, question, row(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)];
     const how = { ...plan, shuffle: false, num_train_epochs: 1 };
     expect(capacity(alone(mixed), how)).toEqual({ tokens: 12, targets: 10 });
   });
@@ -166,15 +179,15 @@ describe("capacity", () => {
   it("takes a pack of rows for what its rows hold together", () => {
     const packs = [[row(1, 1, 1), row(1, 1)], [row(1, 1, 1, 1)]];
     const how = { ...plan, per_device_train_batch_size: 1 };
-    expect(capacity(packs, how)).toEqual({ tokens: 5, targets: 3 });
+    expect(capacity(packs, how)).toEqual({ tokens: 3, targets: 3 });
   });
 
   it("is bounded by the longest rows where a run is too long to walk", () => {
-    const sorted = rows.map((entry) => entry.ids.length).sort((a, b) => b - a);
+    const sorted = rows.map((entry) => entry.ids.length - 1).sort((a, b) => b - a);
     const bound = sorted.slice(0, 4).reduce((sum, length) => sum + length, 0);
     expect(capacity(alone(rows), { ...plan, max_steps: 1_000_000 })).toEqual({
       tokens: bound,
-      targets: bound - 4,
+      targets: bound,
     });
     const inOrder = { ...plan, shuffle: false, max_steps: 1_000_000 };
     expect(capacity(alone(rows), inOrder)).toEqual(largest(rows, { ...inOrder, max_steps: 20 }));

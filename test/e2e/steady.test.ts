@@ -70,8 +70,9 @@ async function microBatches(): Promise<MicroBatch[][]> {
   const tokenised = await tokenizeRows(rows, tokenizer, options);
   return [...optimizerSteps(tokenised.rows, run.train)].map((step) =>
     step.microBatches.map((batch) => {
-      const tokens = batch.reduce((sum, { ids }) => sum + ids.length, 0);
-      return { tokens, targets: tokens - batch.length };
+      // All but each row's last, which predicts nothing, and as many targets.
+      const tokens = batch.reduce((sum, { ids }) => sum + ids.length - 1, 0);
+      return { tokens, targets: tokens };
     }),
   );
 }
