@@ -47,12 +47,24 @@ export interface Learning {
   readonly last_turn_only: boolean;
 }
 
-export interface TokeniseOptions extends Partial<Learning> {
-  /** Appended to a text or a completion where it does not end with it; undefined where the tokenizer has none. */
-  readonly eosToken: string | undefined;
+/** Rows as token ids before any of them is cut: what a run's max_length does to them is asked again and again. */
+export interface EncodedRows {
+  /** In the order of the file; a fault where a row could not be tokenised. */
+  readonly entries: readonly (TokenisedRow | Fault)[];
+  /** Of those that could be. */
+  readonly lengths: RowLengths;
+  readonly warnings: readonly string[];
+}
+
+export interface Cut {
   /** In tokens. */
   readonly maxLength: number;
   readonly truncationMode?: TruncationMode;
+}
+
+export interface EncodeOptions extends Partial<Learning> {
+  /** Appended to a text or a completion where it does not end with it; undefined where the tokenizer has none. */
+  readonly eosToken: string | undefined;
   /** Rows of the model's embedding: no id may reach it. */
   readonly vocabSize: number;
   /** How conversations are written. */
@@ -63,20 +75,31 @@ export interface TokeniseOptions extends Partial<Learning> {
   readonly signal?: AbortSignal;
 }
 
+export interface TokeniseOptions extends EncodeOptions, Cut {}
+
 /** Rows that go to the templates' worker and back together. */
 const BATCH_ROWS = 256;
 /** How long others may be kept waiting. */
 const TURN_MS = 50;
 
-/**
- * Tokenises all rows. Throws DataError where no row has a target, where the template writes earlier turns anew so that
- * what is learnt cannot be told, or where the tokenizer is not the model's; FormatError where the template is broken.
- */
+/** Tokenises all rows and cuts them. Throws what `encodeRows` and `cutRows` throw. */
 export async function tokenizeRows(
   rows: readonly Row[],
   tokenizer: TextTokenizer,
   options: TokeniseOptions,
 ): Promise<TokenisedRows> {
+  return cutRows(await encodeRows(rows, tokenizer, options), options);
+}
+
+/**
+ * Tokenises all rows. Throws DataError where the tokenizer is not the model's or the template does not end, FormatError
+ * where the template is broken.
+ */
+export async function encodeRows(
+  rows: readonly Row[],
+  tokenizer: TextTokenizer,
+  options: EncodeOptions,
+): Promise<EncodedRows> {
   const gathered = new Gathered(rows.length, options);
   let since = performance.now();
   for (let start = 0; start < rows.length; start += BATCH_ROWS) {
@@ -109,7 +132,7 @@ interface Tokens {
 
 async function renderChats(
   rows: readonly Row[],
-  { template, ...options }: TokeniseOptions,
+  { template, ...options }: EncodeOptions,
 ): Promise<Map<Row, ChatAnswer>> {
   const chats = rows.filter((row) => "messages" in row);
   if (chats.length === 0) return new Map();
@@ -137,7 +160,7 @@ function tokenizeChat({ text, learnt, marked }: RenderedChat, tokenizer: TextTok
   return { ids: encoded.ids, trained: choose(text, encoded, learnt, tokenizer) };
 }
 
-function tokenizePlain(row: Row, tokenizer: TextTokenizer, options: TokeniseOptions): Tokens {
+function tokenizePlain(row: Row, tokenizer: TextTokenizer, options: EncodeOptions): Tokens {
   if ("text" in row) return { ids: tokenizer.encode(ended(row.text, options.eosToken)) };
   if ("prompt" in row) return tokenizePrompt(row, tokenizer, options);
   throw new Error("A conversation is rendered before it is tokenised.");
@@ -147,7 +170,7 @@ function tokenizePlain(row: Row, tokenizer: TextTokenizer, options: TokeniseOpti
 function tokenizePrompt(
   { prompt, completion }: PromptRow,
   tokenizer: TextTokenizer,
-  { eosToken, completion_only_loss = null }: TokeniseOptions,
+  { eosToken, completion_only_loss = null }: EncodeOptions,
 ): Tokens {
   const ids = tokenizer.encode(prompt + ended(completion, eosToken));
   if (completion_only_loss === false) return { ids };
@@ -162,18 +185,14 @@ function ended(text: string, eosToken: string | undefined): string {
 
 /** The rows so far, and all that is counted about them. */
 class Gathered {
-  private readonly options: TokeniseOptions;
-  private readonly rows: TokenisedRow[] = [];
-  private readonly faults: Fault[] = [];
+  private readonly options: EncodeOptions;
+  private readonly entries: (TokenisedRow | Fault)[] = [];
   private readonly notes = new Map<ChatNote, number[]>();
   private readonly lengths: RowLengths;
   private measured = 0;
   private chats = 0;
-  private cut = 0;
-  private tokens = 0;
-  private targets = 0;
 
-  constructor(count: number, options: TokeniseOptions) {
+  constructor(count: number, options: EncodeOptions) {
     this.options = options;
     this.lengths = {
       length: new Uint32Array(count),
@@ -183,9 +202,8 @@ class Gathered {
   }
 
   add({ line }: Row, { ids, trained }: Tokens, chat: RenderedChat | undefined): void {
-    const { maxLength, truncationMode = "keep_start", vocabSize } = this.options;
     const all = Uint32Array.from(ids);
-    checkIds(all, vocabSize, line);
+    checkIds(all, this.options.vocabSize, line);
     this.measure(all.length, trained);
     if (chat) this.chats++;
     for (const note of chat?.notes ?? []) {
@@ -193,49 +211,24 @@ class Gathered {
       if (lines) lines.push(line);
       else this.notes.set(note, [line]);
     }
-    if (all.length > maxLength) this.cut++;
-    const row = {
-      ids: keptPart(all, maxLength, truncationMode),
-      ...(trained && { trained: keptPart(trained, maxLength, truncationMode) }),
-      line,
-    };
-    const count = targetCount(row);
-    if (count <= 0) {
-      this.faults.push(nothingLearnt(line, all.length, trained, this.options));
-      return;
-    }
-    this.rows.push(row);
-    this.tokens += row.ids.length;
-    this.targets += count;
+    this.entries.push({ ids: all, ...(trained && { trained }), line });
   }
 
   refuse({ line }: Row, { code, message }: Exclude<ChatAnswer, RenderedChat>): void {
     const fault = { line, code, message: `Row ${line}: ${message}`, remedy: REMEDIES[code] };
     // A template that does not end will not end with the next row either.
     if (code === "chat-time") throw new DataError(code, fault.message, fault.remedy);
-    this.faults.push(fault);
+    this.entries.push(fault);
   }
 
-  result(): TokenisedRows {
-    const { rows, faults, cut, tokens, targets, measured } = this;
-    const rewritten = faults.filter(({ code }) => code === "chat-prefix");
-    if (rewritten[0]) throw refusal(rewritten[0], rewritten.length);
-    if (rows.length === 0) throw this.nothingLeft();
+  result(): EncodedRows {
     const { length, firstLearnt, endLearnt } = this.lengths;
-    return {
-      rows,
-      leftOut: faults.length,
-      faults,
-      cut,
-      tokens,
-      targets,
-      lengths: {
-        length: length.subarray(0, measured),
-        firstLearnt: firstLearnt.subarray(0, measured),
-        endLearnt: endLearnt.subarray(0, measured),
-      },
-      warnings: this.warnings(),
+    const lengths = {
+      length: length.subarray(0, this.measured),
+      firstLearnt: firstLearnt.subarray(0, this.measured),
+      endLearnt: endLearnt.subarray(0, this.measured),
     };
+    return { entries: this.entries, lengths, warnings: this.warnings() };
   }
 
   private measure(length: number, trained: Uint8Array | undefined): void {
@@ -247,31 +240,70 @@ class Gathered {
     this.lengths.endLearnt[at] = trained ? trained.lastIndexOf(1) + 1 : length;
   }
 
-  private nothingLeft(): DataError {
-    const { maxLength } = this.options;
-    const found = `None of the ${this.faults.length} rows has a token to predict with max_length ${maxLength}.`;
-    const [first] = this.faults;
-    if (!first || first.code === "too-short") {
-      return new DataError(
-        "no-targets",
-        found,
-        "Give longer texts or a larger max_length: a row needs two tokens.",
-      );
-    }
-    return new DataError("no-targets", `${found} The first: ${first.message}`, first.remedy);
-  }
-
   private warnings(): string[] {
     const { template } = this.options;
     const said = [...this.notes].map(([note, lines]) => `${NOTES[note]} (${countOf(lines)})`);
     if (this.chats > 0 && template?.isDefault) said.unshift(DEFAULT_TEMPLATE);
-    const refused = this.faults.filter(({ code }) => code.startsWith("chat-"));
+    const refused = this.entries.filter((entry) => "code" in entry);
     if (refused[0]) {
       const lines = refused.map(({ line }) => line);
       said.push(`${countOf(lines)} left out: ${refused[0].message} ${refused[0].remedy}`);
     }
     return said;
   }
+}
+
+/**
+ * Rows cut to a length, those that then teach nothing left out. Throws DataError where none is left, or where the
+ * template writes earlier turns anew so that what is learnt cannot be told.
+ */
+export function cutRows({ entries, lengths, warnings }: EncodedRows, cut: Cut): TokenisedRows {
+  const rows: TokenisedRow[] = [];
+  const faults: Fault[] = [];
+  const counts = { cut: 0, tokens: 0, targets: 0 };
+  for (const entry of entries) {
+    if ("code" in entry) {
+      faults.push(entry);
+      continue;
+    }
+    if (entry.ids.length > cut.maxLength) counts.cut++;
+    const row = cutRow(entry, cut);
+    const targets = targetCount(row);
+    if (targets <= 0) {
+      faults.push(nothingLearnt(entry, cut));
+      continue;
+    }
+    rows.push(row);
+    counts.tokens += row.ids.length;
+    counts.targets += targets;
+  }
+  const rewritten = faults.filter(({ code }) => code === "chat-prefix");
+  if (rewritten[0]) throw refusal(rewritten[0], rewritten.length);
+  if (rows.length === 0) throw nothingLeft(faults, cut);
+  return { rows, leftOut: faults.length, faults, ...counts, lengths, warnings };
+}
+
+function cutRow(row: TokenisedRow, { maxLength, truncationMode = "keep_start" }: Cut): TokenisedRow {
+  const { ids, trained, line } = row;
+  if (ids.length <= maxLength) return row;
+  return {
+    ids: keptPart(ids, maxLength, truncationMode),
+    ...(trained && { trained: keptPart(trained, maxLength, truncationMode) }),
+    line,
+  };
+}
+
+function nothingLeft(faults: readonly Fault[], { maxLength }: Cut): DataError {
+  const found = `None of the ${faults.length} rows has a token to predict with max_length ${maxLength}.`;
+  const [first] = faults;
+  if (!first || first.code === "too-short") {
+    return new DataError(
+      "no-targets",
+      found,
+      "Give longer texts or a larger max_length: a row needs two tokens.",
+    );
+  }
+  return new DataError("no-targets", `${found} The first: ${first.message}`, first.remedy);
 }
 
 const REMEDIES: Readonly<Record<Exclude<ChatAnswer, RenderedChat>["code"], string>> = {
@@ -293,11 +325,10 @@ const DEFAULT_TEMPLATE =
   'The model has no chat template: conversations are written plainly, as "User: …" and "Assistant: …" with the end ' +
   "token behind each answer. Whoever uses the adapter must write them so too.";
 
+/** `row` is whole: it says whether there ever was something. */
 function nothingLearnt(
-  line: number,
-  length: number,
-  trained: Uint8Array | undefined,
-  { maxLength, truncationMode = "keep_start" }: TokeniseOptions,
+  { ids: { length }, trained, line }: TokenisedRow,
+  { maxLength, truncationMode = "keep_start" }: Cut,
 ): Fault {
   if (length < 2) {
     return {
