@@ -3,3 +3,5 @@ import { type TemplateCall, templateServer } from "../data/templateWorker.ts";
 
 const answer = templateServer((reply) => postMessage(reply));
 addEventListener("message", ({ data }: MessageEvent<TemplateCall>) => answer(data));
+// What is sent before somebody listens is lost.
+postMessage("listening");

@@ -62,6 +62,29 @@ function promises(open: () => Promise<Page>): void {
     await page.close();
   });
 
+  it("binds a worker that the training worker makes to that policy, too, and lets it make no other", async () => {
+    const page = await open();
+    const isTraining = (worker: Worker) => /\/train-worker[^/]*$/.test(new URL(worker.url()).pathname);
+    const worker = page.workers().find(isTraining) ?? (await page.waitForEvent("worker", isTraining));
+    const inner = `
+      const tried = (name, what) => Promise.resolve().then(what).then(() => name + " went", () => name + " did not");
+      addEventListener("securitypolicyviolation", ({ effectiveDirective }) => postMessage(effectiveDirective));
+      tried("fetch", () => fetch(${JSON.stringify(new URL(page.url()).origin)})).then(postMessage);`;
+    const heard = await worker.evaluate(`new Promise((resolve) => {
+      const heard = [];
+      const script = new Blob([${JSON.stringify(inner)}], { type: "text/javascript" });
+      const inner = new Worker(URL.createObjectURL(script), { type: "module" });
+      inner.onmessage = ({ data }) => heard.push(data) === 2 && resolve(heard.sort());
+      inner.onerror = () => resolve("did not start");
+      setTimeout(resolve, 5000, heard);
+    })`);
+    expect(heard).toEqual(["connect-src", "fetch did not"]);
+    expect(await forbiddenBy(worker, 'new Worker("/assets/other.js", { type: "module" })')).toBe(
+      "worker-src",
+    );
+    await page.close();
+  });
+
   it("lets the same script do all of it under another name, so the test above can fail", async () => {
     const page = await open();
     const report = await probeWorker(page, "probe-worker.js");
