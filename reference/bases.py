@@ -184,6 +184,8 @@ BASES: dict[str, dict] = {
         "hub_names": True,
         "every_byte": True,
     },
+    # Room for two hundred tokens; otherwise gpt2, whose adapters fit.
+    "gpt2_long": {"config": GPT2 | {"n_positions": 256}},
     "gpt2_f16": {"config": GPT2 | {"n_embd": 38, "n_head": 2, "vocab_size": 181}, "dtype": "float16"},
 }
 

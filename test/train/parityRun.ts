@@ -47,6 +47,8 @@ async function readTensors(bytes: Uint8Array): Promise<Tensors> {
 export interface ParityOptions {
   /** Which of the run's adapters to start from. */
   readonly adapter?: "initial" | "final" | "none";
+  /** Another base that the adapter fits. */
+  readonly base?: string;
   readonly submitMs?: number;
   readonly heldOut?: readonly Row[];
 }
@@ -56,9 +58,9 @@ export async function openParitySession(
   kernels: Kernels,
   name: string,
   change: (run: RunConfig) => void = () => {},
-  { adapter = "initial", submitMs, heldOut }: ParityOptions = {},
+  { adapter = "initial", submitMs, heldOut, ...options }: ParityOptions = {},
 ): Promise<Session> {
-  const { base, data } = parityCase(name);
+  const { data, base } = { ...parityCase(name), ...options };
   const folder = `${DUMPS}/runs/${name}`;
   const run = parseRunFile(JSON.parse(readFileSync(`${folder}/run.json`, "utf8")), "run.json");
   change(run);
