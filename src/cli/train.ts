@@ -77,8 +77,8 @@ function tellOf({ parsed, duplicates, leaks }: Dataset): void {
         `columns not used: ${unusedColumns.slice(0, SHOWN_COLUMNS).join(", ")}${unusedColumns.length > SHOWN_COLUMNS ? ", …" : ""}`,
       );
   }
-  if (duplicates > 0) note(`rows that say what an earlier one says: ${duplicates}`);
-  if (leaks > 0) note(`trained rows that are held out, too: ${leaks}`);
+  if (duplicates.length > 0) note(`rows that say what an earlier one says: ${duplicates.length}`);
+  if (leaks.length > 0) note(`trained rows that are held out, too: ${leaks.length}`);
 }
 
 async function main(): Promise<void> {

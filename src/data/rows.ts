@@ -40,6 +40,8 @@ export type Row = TextRow | PromptRow | ChatRow;
 
 export interface ParsedRows {
   readonly rows: readonly Row[];
+  /** Of which record each row was made, counted from 0 through all tables. */
+  readonly places: readonly number[];
   /** Halves of surrogate pairs that stood alone and became U+FFFD. */
   readonly replacedSurrogates: number;
   /** The first rows that could not be used, and how many there are: they are left out. */

@@ -59,12 +59,16 @@ function hasAll({ values }: RawRecord, columns: readonly string[]): boolean {
  */
 export function rowsOf(tables: readonly Table[], options: ShapeOptions = {}): ParsedRows {
   const rows: Row[] = [];
+  const places: number[] = [];
   const faults: Fault[] = [];
   const unused = new Set<string>();
   let faultCount = 0;
+  let before = 0;
   for (const table of tables) {
     const found = rowsOfTable(table, options);
     for (const row of found.rows) rows.push(row);
+    for (const place of found.places) places.push(before + place);
+    before += table.records.length;
     faults.push(...found.faults);
     faultCount += found.faultCount;
     for (const column of found.unusedColumns) unused.add(column);
@@ -82,6 +86,7 @@ export function rowsOf(tables: readonly Table[], options: ShapeOptions = {}): Pa
   }
   return {
     rows,
+    places,
     replacedSurrogates: tables.reduce((sum, { replacedSurrogates }) => sum + replacedSurrogates, 0),
     faults: faults.slice(0, KEPT_FAULTS),
     faultCount,
@@ -91,6 +96,8 @@ export function rowsOf(tables: readonly Table[], options: ShapeOptions = {}): Pa
 
 interface TableRows {
   readonly rows: readonly Row[];
+  /** Of which record each was made. */
+  readonly places: readonly number[];
   readonly faults: readonly Fault[];
   readonly faultCount: number;
   readonly unusedColumns: readonly string[];
@@ -98,19 +105,23 @@ interface TableRows {
 
 function rowsOfTable(table: Table, { shape: given, textColumn }: ShapeOptions): TableRows {
   const { name, columns, records, format } = table;
-  if (records.length === 0) return { ...table, rows: [], unusedColumns: [] };
+  if (records.length === 0) return { ...table, rows: [], places: [], unusedColumns: [] };
   const shape = given ?? detectShape(table, textColumn);
   if (!shape) throw unknownShape(table);
   const faults = new Faults(name, unitOf(format));
   const make = makerOf(shape, table);
   const rows: Row[] = [];
-  for (const { values, line } of records) {
+  const places: number[] = [];
+  for (const [place, { values, line }] of records.entries()) {
     const row = faults.catch(line, () => make(values, line));
-    if (row) rows.push(row);
+    if (!row) continue;
+    rows.push(row);
+    places.push(place);
   }
   const used = usedColumns(shape);
   return {
     rows,
+    places,
     faults: [...table.faults, ...faults.kept].sort((a, b) => a.line - b.line),
     faultCount: table.faultCount + faults.count,
     unusedColumns: columns.filter((column) => !used.includes(column)),

@@ -47,16 +47,15 @@ export function unitOf(format: DataFormat): "line" | "row" {
 }
 
 /**
- * The formats of files that are read together. A plain text that comes alone is rows between blank lines; several are a
- * row each. Throws DataError where one is of no kind that is read.
+ * The formats of files that are read together. A plain text that comes alone is rows between blank lines, or lines
+ * where none is blank; several are a row each. Throws DataError where one is of no kind that is read.
  */
 export async function detectFormats(sources: readonly ByteSource[]): Promise<DataFormat[]> {
-  const formats = await Promise.all(
-    sources.map(async (source) => {
-      return detectFormat(source.name, await source.read(0, Math.min(HEAD_BYTES, source.size)));
-    }),
-  );
-  return formats.length === 1 && formats[0] === "text" ? ["text-paragraphs"] : formats;
+  const heads = await Promise.all(sources.map((source) => source.read(0, Math.min(HEAD_BYTES, source.size))));
+  const formats = sources.map(({ name }, i) => detectFormat(name, heads[i]!));
+  if (formats.length !== 1 || formats[0] !== "text") return formats;
+  const text = new TextDecoder().decode(heads[0]).trim();
+  return [/\n[^\S\n]*\n/.test(text) ? "text-paragraphs" : "text-lines"];
 }
 
 /**

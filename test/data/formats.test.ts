@@ -53,9 +53,10 @@ describe("a format is told by name and content", () => {
     expect(() => detectFormat(name, head)).toThrow(says);
   });
 
-  it("takes a text that comes alone by its blank lines, several as a row each", async () => {
-    const [a, b] = [sourceOf("a.txt", "one"), sourceOf("b.txt", "two")];
+  it("takes a text that comes alone by its blank lines, or by line where none is blank, several as a row each", async () => {
+    const [a, b] = [sourceOf("a.txt", "one\n \r\ntwo\n"), sourceOf("b.txt", "\none\r\ntwo\n\n")];
     expect(await detectFormats([a])).toEqual(["text-paragraphs"]);
+    expect(await detectFormats([b])).toEqual(["text-lines"]);
     expect(await detectFormats([a, b])).toEqual(["text", "text"]);
   });
 });

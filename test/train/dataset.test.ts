@@ -16,7 +16,7 @@ describe("a run's rows", () => {
     expect(train[0]).toEqual({ prompt: "0", completion: "x", line: 2 });
     expect(train).toHaveLength(10);
     expect(heldOut).toBeUndefined();
-    expect([duplicates, leaks]).toEqual([1, 0]);
+    expect([duplicates, leaks]).toEqual([[9], []]);
     const asText = await read({ column_mapping: null, dataset_text_field: "a" });
     expect(asText.train[0]).toEqual({ text: "x", line: 2 });
     const asLines = await read({ column_mapping: null, data_format: "text-lines" });
@@ -33,7 +33,7 @@ describe("a run's rows", () => {
   it("are held out as a file", async () => {
     const { heldOut, leaks, parsed } = await read({}, ["q,a,b\n8,x,1\n9,x,2\n"]);
     expect(heldOut).toHaveLength(2);
-    expect(leaks).toBe(2);
+    expect(leaks).toEqual([8, 9]);
     expect(parsed[1]!.unusedColumns).toEqual(["b"]);
     await expect(read({ eval_split: 0.1 }, ["q,a\n1,2\n"])).rejects.toThrow(/eval_split is 0\.1, and a file/);
   });
