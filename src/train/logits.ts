@@ -18,7 +18,9 @@ export async function logitsOf(adapted: AdaptedModel, ids: Uint32Array): Promise
   await adapted.load();
   const program = await Program.create(gpu, kernels, plan);
   const batch = allocateInputs({ tokens, targets: tokens }, [...inputs.ranges.keys()]);
-  writeMicroBatch(program, inputs, layOut([{ ids, line: 1 }], batch));
+  // A row's last token is a target and not read: one more, whatever it is, lets all of these be.
+  const row = { ids: Uint32Array.of(...ids, 0), line: 1 };
+  writeMicroBatch(program, inputs, layOut([row], batch));
   const encoder = gpu.device.createCommandEncoder();
   const pass = encoder.beginComputePass();
   program.encode(pass);
