@@ -17,6 +17,7 @@ export interface FoundTemplate {
 export interface ChatTemplate {
   /** The model has none: this is Graft's own plain way of writing a conversation. */
   readonly isDefault: boolean;
+  readonly source: FoundTemplate;
   /** Throws FormatError where the template cannot be read. */
   render(requests: readonly ChatRequest[]): Promise<ChatAnswer[]>;
   /** Ends the worker; it starts anew when something is rendered again. */
@@ -63,13 +64,15 @@ export function chatTemplate(
   start: StartTemplatePort,
   now = Date.now(),
 ): ChatTemplate {
+  const source = found ?? plainTemplate(tokenizer);
   const worker = new TemplateWorker(start, {
-    ...(found ?? plainTemplate(tokenizer)),
+    ...source,
     specialTokens: tokenizer.specialTokens,
     now,
   });
   return {
     isDefault: found === undefined,
+    source,
     render: (requests) => worker.render(requests),
     close: () => worker.close(),
   };

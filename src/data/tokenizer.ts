@@ -24,6 +24,8 @@ export interface TextTokenizer {
   readonly bosToken: string | undefined;
   /** By Transformers' names, as its templates see them. */
   readonly specialTokens: Readonly<Record<string, string>>;
+  /** Ids of all tokens that stand for no text: those above and others, such as <|im_start|>. */
+  readonly specialIds: ReadonlySet<number>;
 }
 
 const REMEDY =
@@ -75,6 +77,7 @@ export function buildTokenizer(
     eosToken,
     bosToken,
     specialTokens: namedTokens(config, specialTokens),
+    specialIds: new Set(added.flatMap(({ id, special }) => (special === true ? [Number(id)] : []))),
     encode: (text) => tokenizer.encode(text).ids,
     encodeRendered: (text) => tokenizer.encode(text, { add_special_tokens: false }).ids,
     locateRendered: (text) => {

@@ -5,7 +5,7 @@ import type { JsonObject } from "../base/json.ts";
 import { type ChatTemplate, chatTemplate, type FoundTemplate, templateAt } from "../data/chat.ts";
 import type { Message, Row } from "../data/rows.ts";
 import type { StartTemplatePort } from "../data/templateWorker.ts";
-import { type TokenisedRows, tokenizeRows } from "../data/tokenize.ts";
+import { cutRows, type EncodedRows, encodeRows, type TokenisedRows } from "../data/tokenize.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Kernels } from "../gpu/kernels.ts";
 import { adapterEntries } from "../lora/adapterKeys.ts";
@@ -22,6 +22,7 @@ import { Generator } from "./generator.ts";
 import { initialValues, trainedValues } from "./initialValues.ts";
 import { logitsOf } from "./logits.ts";
 import { type OpenedModel, openModel } from "./openModel.ts";
+import type { RowReader } from "./rowTokens.ts";
 import { type RunConfig, runFileOf } from "./runFile.ts";
 import { GREEDY, type Sampling } from "./sampling.ts";
 import { evalInterval } from "./schedule.ts";
@@ -39,6 +40,8 @@ export interface SessionSources {
   readonly chatTemplate?: FoundTemplate | undefined;
   /** Starts the worker in which chat templates run: there is one way in a browser and another in Node. */
   readonly startTemplates: StartTemplatePort;
+  /** Tokenises rows; for those that keep what was tokenised before. */
+  readonly encode?: ((rows: readonly Row[], reader: RowReader) => Promise<EncodedRows>) | undefined;
 }
 
 /** What people are told before the first step. */
@@ -60,16 +63,16 @@ export interface SessionSummary {
 export interface EvaluationReport {
   /** After how many steps. */
   readonly step: number;
-  /** Mean nats over the held-out targets. */
+  /** Means over the held-out targets. */
   readonly eval_loss: number;
+  readonly eval_entropy: number;
+  readonly eval_mean_token_accuracy: number;
   readonly elapsed_ms: number;
 }
 
 export type Report = StepReport | EvaluationReport;
 
 /** What is asked of the model: a conversation so far, or the beginning of a text. */
-  readonly eval_entropy: number;
-  readonly eval_mean_token_accuracy: number;
 export type Prompt = { readonly messages: readonly Message[] } | { readonly text: string };
 
 export interface AnswerOptions extends Partial<Sampling> {
@@ -115,14 +118,19 @@ export class Session {
       sources.chatTemplate ??
       (chat_template_path === null ? opened.template : await templateAt(sources.model, chat_template_path));
     const template = chatTemplate(chosen, tokenizer, sources.startTemplates);
-    const tokenise = (rows: readonly Row[]): Promise<TokenisedRows> =>
-      tokenizeRows(rows, tokenizer, {
-        ...run.train,
-        eosToken: tokenizer.eosToken,
+    const { completion_only_loss, assistant_only_loss, last_turn_only } = run.train;
+    const reader: RowReader = {
+      ...{ tokenizer, stopIds: opened.stopIds },
+      options: {
+        ...{ completion_only_loss, assistant_only_loss, last_turn_only },
+        ...{ eosToken: tokenizer.eosToken, vocabSize: config.vocabSize, template },
+      },
+    };
+    const encode = sources.encode ?? ((rows) => encodeRows(rows, tokenizer, reader.options));
+    const tokenise = async (rows: readonly Row[]): Promise<TokenisedRows> =>
+      cutRows(await encode(rows, reader), {
         maxLength: config.rotary ? run.train.max_length : Math.min(run.train.max_length, config.maxPositions),
         truncationMode: run.train.truncation_mode,
-        vocabSize: config.vocabSize,
-        template,
       });
     let tokenised: TokenisedRows;
     let heldOut: TokenisedRows | undefined;
