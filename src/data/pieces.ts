@@ -29,46 +29,57 @@ export function pieceEnds(
   const ends = new Uint32Array(tokens.length);
   let at = 0;
   for (const [i, token] of tokens.entries()) {
-    const added = isAdded(token);
-    if (spelling === "bytes" && !added) at += token.length;
-    else {
-      const end = added ? pastAdded(bytes, at, utf8.encode(token)) : pastWord(bytes, at, token);
-      if (end === undefined) return undefined;
-      at = end;
-    }
+    const piece = isAdded(token) ? utf8.encode(token) : spelling === "bytes" ? letters(token) : word(token);
+    const end = past(bytes, at, piece, spelling === "words" && token.startsWith("▁"));
+    if (end === undefined) return undefined;
+    at = end;
     ends[i] = at;
   }
-  // An added token may swallow the white space behind the last of them.
-  return isBlank(bytes, at) ? ends : undefined;
+  return pastSpace(bytes, at) === bytes.length ? ends : undefined;
+}
+
+/** Where a piece ends that stands at `at`, or behind white space there: some added tokens swallow what is around them. */
+function past(bytes: Uint8Array, at: number, piece: Uint8Array, spaced: boolean): number | undefined {
+  if (holds(bytes, at, piece)) return at + piece.length;
+  // The space that a text is made to begin with.
+  if (spaced && holds(bytes, at, piece.subarray(1))) return at + piece.length - 1;
+  const from = pastSpace(bytes, at);
+  return holds(bytes, from, piece) ? from + piece.length : undefined;
 }
 
 function holds(bytes: Uint8Array, at: number, piece: Uint8Array): boolean {
-  return at + piece.length <= bytes.length && piece.every((byte, i) => bytes[at + i] === byte);
+  if (at + piece.length > bytes.length) return false;
+  for (let i = 0; i < piece.length; i++) if (bytes[at + i] !== piece[i]) return false;
+  return true;
 }
 
-/** Some added tokens swallow the white space before or behind them. */
-function pastAdded(bytes: Uint8Array, from: number, piece: Uint8Array): number | undefined {
-  for (let at = from; at <= bytes.length; at++) {
-    if (holds(bytes, at, piece)) return at + piece.length;
-    if (!isSpaceByte(bytes[at])) return undefined;
-  }
-  return undefined;
+function pastSpace(bytes: Uint8Array, from: number): number {
+  let at = from;
+  while (bytes[at] === 0x20 || (bytes[at]! >= 0x09 && bytes[at]! <= 0x0d)) at++;
+  return at;
 }
 
-function pastWord(bytes: Uint8Array, at: number, token: string): number | undefined {
+/** ▁ is a space, <0x0A> a byte. */
+function word(token: string): Uint8Array {
   const byte = /^<0x([0-9A-F]{2})>$/.exec(token)?.[1];
-  if (byte !== undefined) return bytes[at] === Number.parseInt(byte, 16) ? at + 1 : undefined;
-  const piece = utf8.encode(token.replaceAll("▁", " "));
-  if (holds(bytes, at, piece)) return at + piece.length;
-  // The space that a text is made to begin with.
-  const bare = piece.subarray(1);
-  return token.startsWith("▁") && holds(bytes, at, bare) ? at + bare.length : undefined;
+  return byte === undefined
+    ? utf8.encode(token.replaceAll("▁", " "))
+    : Uint8Array.of(Number.parseInt(byte, 16));
 }
 
-function isBlank(bytes: Uint8Array, from: number): boolean {
-  return from <= bytes.length && bytes.subarray(from).every(isSpaceByte);
+function letters(token: string): Uint8Array {
+  const bytes = new Uint8Array(token.length);
+  for (let i = 0; i < token.length; i++) bytes[i] = BYTE_OF_LETTER[token.charCodeAt(i)] ?? 0;
+  return bytes;
 }
 
-function isSpaceByte(byte: number | undefined): boolean {
-  return byte === 0x20 || (byte !== undefined && byte >= 0x09 && byte <= 0x0d);
-}
+/** GPT-2's: a byte that prints is its own letter, the others are the letters from 256 on, in their order. */
+const BYTE_OF_LETTER: readonly (number | undefined)[] = (() => {
+  const byteOf: (number | undefined)[] = [];
+  let next = 256;
+  for (let byte = 0; byte < 256; byte++) {
+    const prints = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
+    byteOf[prints ? byte : next++] = byte;
+  }
+  return byteOf;
+})();

@@ -1,7 +1,7 @@
 /** The methods of Python's str that chat templates call. */
 import type { Arguments } from "./arguments.ts";
 import type { Limits } from "./limits.ts";
-import { hasSurrogates, print, repr, TemplateError, Tuple, typeName, type Value } from "./values.ts";
+import { hasSurrogates, items, print, repr, TemplateError, Tuple, typeName, type Value } from "./values.ts";
 
 type Method = (text: string, args: Arguments, limits: Limits) => Value;
 
@@ -149,9 +149,10 @@ function formatted(value: Value, spec: string): string {
 export function percent(text: string, values: readonly Value[]): string {
   let next = 0;
   return text.replace(
-    /%(?:%|(\.\d+)?([a-zA-Z]))/g,
-    (whole, digits: string | undefined, kind: string | undefined) => {
-      if (kind === undefined) return "%";
+    /%([-+ 0#\d]*)(\.\d+)?(.?)/gs,
+    (whole, flags: string, digits: string | undefined, kind: string) => {
+      if (whole === "%%") return "%";
+      if (flags !== "") throw new TemplateError(`the format "${whole}" is not known here`);
       if (next >= values.length) throw new TemplateError("not enough arguments for format string");
       const value = values[next++];
       if (kind === "r") return repr(value);
@@ -219,12 +220,12 @@ export const TEXT_METHODS: Readonly<Record<string, Method>> = {
 
 /** The entries one after the other; throws where one is no text, as str.join does. */
 function joined(list: Value, separator: string, limits: Limits): string {
-  if (!Array.isArray(list)) throw new TemplateError(`can only join an iterable, not ${typeName(list)}`);
+  const parts = items(list);
   let length = 0;
-  for (const part of list) {
+  for (const part of parts) {
     if (typeof part !== "string") throw new TemplateError(`expected str instance, ${typeName(part)} found`);
     length += part.length + separator.length;
     limits.text(length - separator.length);
   }
-  return list.join(separator);
+  return parts.join(separator);
 }
