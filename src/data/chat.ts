@@ -18,7 +18,7 @@ export interface ChatTemplate {
   /** The model has none: this is Graft's own plain way of writing a conversation. */
   readonly isDefault: boolean;
   readonly source: FoundTemplate;
-  /** Throws FormatError where the template cannot be read. */
+  /** One answer a request, up to the first that takes too long. Throws FormatError where the template cannot be read. */
   render(requests: readonly ChatRequest[]): Promise<ChatAnswer[]>;
   /** Ends the worker; it starts anew when something is rendered again. */
   close(): void;

@@ -42,7 +42,9 @@ export function templateServer(post: (reply: TemplateReply) => void): (call: Tem
     let answers: ChatAnswer[] = [];
     let posted = performance.now();
     for (const request of call.requests) {
-      answers.push(writer!.write(request));
+      const answer = writer!.write(request);
+      answers.push(answer);
+      if ("code" in answer && answer.code === "chat-time") break;
       if (performance.now() - posted < REPLY_EVERY_MS) continue;
       post({ answers });
       answers = [];
@@ -59,6 +61,11 @@ const SILENCE_MS = RENDER_MS + 50;
 /** A worker's own start, its modules included. */
 const START_MS = 20_000;
 
+const SILENT: ChatAnswer = {
+  code: "chat-time",
+  message: `The chat template was stopped: it did not answer within ${RENDER_MS} ms.`,
+};
+
 /** Renders rows in a worker that can be ended. Calls are answered in their order. */
 export class TemplateWorker {
   private readonly start: StartTemplatePort;
@@ -73,7 +80,10 @@ export class TemplateWorker {
     this.sources = sources;
   }
 
-  /** One answer a request. Throws FormatError where the template cannot be read. */
+  /**
+   * One answer a request, up to the first that takes too long: a template that does not end will not end with the
+   * next either. Throws FormatError where the template cannot be read.
+   */
   render(requests: readonly ChatRequest[]): Promise<ChatAnswer[]> {
     const answers = this.turn.then(() => this.renderAll(requests));
     this.turn = answers.catch(() => {});
@@ -87,20 +97,24 @@ export class TemplateWorker {
 
   private async renderAll(requests: readonly ChatRequest[]): Promise<ChatAnswer[]> {
     const answers: ChatAnswer[] = [];
-    // After a death the rows that were not answered are sent one by one, and so the one at fault is found.
-    let oneByOne = false;
+    // Once one took too long, rows are asked one by one: so the one at fault is found where the worker died, and
+    // one that was only slow, since the machine was busy with something else, is asked a second time.
+    let alone = false;
     while (answers.length < requests.length) {
       const { length } = answers;
-      const asked = oneByOne ? requests.slice(length, length + 1) : requests.slice(length);
-      const alive = await this.ask(asked, answers);
-      if (alive) continue;
-      if (asked.length === 1 && answers.length === length) {
-        answers.push({
-          code: "chat-time",
-          message: `The chat template was stopped: it did not answer within ${RENDER_MS} ms.`,
-        });
-        oneByOne = false;
-      } else oneByOne = true;
+      const alive = await this.ask(
+        alone ? requests.slice(length, length + 1) : requests.slice(length),
+        answers,
+      );
+      const last = answers.at(-1);
+      if (last && "code" in last && last.code === "chat-time") {
+        if (alone) return answers;
+        answers.pop();
+        alone = true;
+      } else if (!alive) {
+        if (alone) return [...answers, SILENT];
+        alone = true;
+      }
     }
     return answers;
   }
@@ -114,7 +128,10 @@ export class TemplateWorker {
       () => port.post({ requests }),
       (reply) => {
         if ("answers" in reply) for (const answer of reply.answers) answers.push(answer);
-        return answers.length === wanted;
+        const last = answers.at(-1);
+        return (
+          answers.length === wanted || (last !== undefined && "code" in last && last.code === "chat-time")
+        );
       },
     );
   }

@@ -215,7 +215,9 @@ class Gathered {
   }
 
   refuse({ line }: Row, { code, message }: Exclude<ChatAnswer, RenderedChat>): void {
-    const fault = { line, code, message: `Row ${line}: ${message}`, remedy: REMEDIES[code] };
+    // Where the last turn alone cannot be told either, the template will not do.
+    const remedy = REMEDIES[code === "chat-prefix" && this.options.last_turn_only ? "chat-time" : code];
+    const fault = { line, code, message: `Row ${line}: ${message}`, remedy };
     // A template that does not end will not end with the next row either.
     if (code === "chat-time") throw new DataError(code, fault.message, fault.remedy);
     this.entries.push(fault);

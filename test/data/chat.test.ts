@@ -90,6 +90,15 @@ describe("a conversation", () => {
     );
   });
 
+  it("is refused where not even its last turn can be told", async () => {
+    const forgetful =
+      "{% for m in messages %}{% if m.role != 'system' or messages[-1].role == 'user' %}<{{ m.role }}>{{ m.content }}{% endif %}{% endfor %}";
+    const asked = { messages: [{ role: "system", content: "s" }, user("q"), assistant("a")], line: 5 };
+    await expect(learnt([asked], forgetful, { last_turn_only: true })).rejects.toThrow(
+      /Row 5: The chat template writes turn 2 differently.*Choose another template/,
+    );
+  });
+
   it("refused by the template is left out, with the template's own words, and the others are kept", async () => {
     const strict = `{% if messages[0].role != 'user' %}{{ raise_exception('Roles must alternate.') }}{% endif %}${CHATML}`;
     const odd = { messages: [assistant("I begin"), user("b"), assistant("c")], line: 2 };
