@@ -7,6 +7,7 @@ import { readJsonObject } from "../base/read-json.ts";
 import { Gpu } from "../gpu/device.ts";
 import { Kernels } from "../gpu/kernels.ts";
 import { type Dataset, readDataset } from "../train/dataset.ts";
+import type { SampleReport } from "../train/reports.ts";
 import { parseRunFile } from "../train/runFile.ts";
 import { Session } from "../train/session.ts";
 import { faultError, lostError } from "../worker/device.ts";
@@ -81,6 +82,15 @@ function tellOf({ parsed, duplicates, leaks }: Dataset): void {
   if (leaks.length > 0) note(`trained rows that are held out, too: ${leaks.length}`);
 }
 
+/** Questions and answers, each on a line of its own. */
+function sampleLines({ step, samples }: SampleReport): string[] {
+  return samples.flatMap(({ prompt, greedy, sampled }) => [
+    `sample     after ${step} steps: ${JSON.stringify(typeof prompt === "string" ? prompt : prompt.at(-1)!.content)}`,
+    `  greedy   ${JSON.stringify(greedy)}`,
+    ...(sampled === null ? [] : [`  drawn    ${JSON.stringify(sampled)}`]),
+  ]);
+}
+
 async function main(): Promise<void> {
   const given = readArguments();
   const run = parseRunFile(await readJsonObject(await fileSource(given.config)), basename(given.config));
@@ -140,6 +150,11 @@ async function main(): Promise<void> {
         console.log(`held out   loss ${report.eval_loss.toFixed(4)} after ${report.step} steps`);
         return;
       }
+      if ("samples" in report) {
+        progress("");
+        for (const line of sampleLines(report)) console.log(line);
+        return;
+      }
       const line = `${bar(report.step, summary.steps)}  loss ${report.loss.toFixed(4)}`;
       if (process.stderr.isTTY) progress(line);
       else if (report.step === 1 || report.step === summary.steps || report.step % 10 === 0)
@@ -166,7 +181,10 @@ async function main(): Promise<void> {
         `${perSecond.toFixed(0)} trained tokens a second`,
     );
   }
-  console.log(`adapter    ${out}`);
+  const { best, adapterStep, steps } = session.outcome;
+  if (steps < summary.steps) console.log("           early stopping has ended the run");
+  if (best) console.log(`best       ${best.metric} ${best.value.toFixed(4)} after ${best.step} steps`);
+  console.log(`adapter    ${out}, as it was after ${adapterStep} steps`);
   session.destroy();
   node.device.destroy();
 }

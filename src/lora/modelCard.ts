@@ -18,6 +18,8 @@ export interface CardFacts {
   };
   readonly steps: readonly { readonly step: number; readonly loss: number }[];
   readonly evaluations: readonly { readonly step: number; readonly loss: number }[];
+  /** The evaluation whose values the files hold, or null where they are those of the last step. */
+  readonly best: { readonly step: number; readonly metric: string; readonly value: number } | null;
   readonly elapsedMs: number | null;
   readonly device: string | null;
 }
@@ -49,6 +51,7 @@ export function modelCard(facts: CardFacts): string {
     `## Run\n\n${table([
       ["device", facts.device ?? "—"],
       ["optimizer steps", String(facts.steps.length)],
+      ["values of", valuesOf(facts)],
       ["time", facts.elapsedMs === null ? "—" : `${(facts.elapsedMs / 1000).toFixed(1)} s`],
     ])}\n\n\`\`\`json\n${JSON.stringify(facts.run, null, 2)}\n\`\`\``,
     `## Loss\n\nMean over the trained tokens of a step, before its update.\n\n${curve(facts)}`,
@@ -73,6 +76,12 @@ function usage(baseModel: string | null): string {
     `model = PeftModel.from_pretrained(base, "this folder")`,
     "```",
   ].join("\n");
+}
+
+/** The step that the files are of. */
+function valuesOf({ best, steps }: CardFacts): string {
+  if (best === null) return `step ${steps.length}, the last`;
+  return `step ${best.step}, the best by ${best.metric} (${best.value.toFixed(4)})`;
 }
 
 /** The last parts of names, each once: `q_proj, v_proj`. */

@@ -1,6 +1,8 @@
 import { TRUNCATION_MODES, type TruncationMode } from "../data/cuts.ts";
 import { DATA_FORMATS, type DataFormat } from "../data/formats/reading.ts";
 import type { ColumnMapping } from "../data/mapping.ts";
+import { BEST_METRICS, type BestSettings } from "./best.ts";
+import type { SampleSettings } from "./samples.ts";
 
 /**
  * Every key of the run file's `train` part: what it means, what it may be, and its default. The checks, the
@@ -11,18 +13,21 @@ export type TrainField = { description: string } & (
   | { kind: "integer"; default: number; min: number; max?: number }
   | { kind: "number"; default: number; min: number; max?: number; below?: number }
   | { kind: "optional"; default: null; min: number; max?: number; above?: number; below?: number }
+  | { kind: "optional integer"; default: null; min: number }
   | { kind: "boolean"; default: boolean }
   | { kind: "optional boolean"; default: null }
   | { kind: "optional text"; default: null; expected: string }
   | { kind: "choice"; default: string; choices: readonly string[] }
+  | { kind: "optional choice"; default: null; choices: readonly string[] }
   | { kind: "name"; default: string }
   | { kind: "mapping"; default: null }
+  | { kind: "samples"; default: null }
 );
 
 export const SCHEDULES = ["constant", "linear", "cosine", "constant_with_warmup"] as const;
 export type Schedule = (typeof SCHEDULES)[number];
 
-export interface TrainConfig {
+export interface TrainConfig extends BestSettings {
   max_steps: number;
   num_train_epochs: number;
   per_device_train_batch_size: number;
@@ -46,6 +51,8 @@ export interface TrainConfig {
   last_turn_only: boolean;
   chat_template_path: string | null;
   eval_steps: number | null;
+  load_best_model_at_end: boolean;
+  samples: SampleSettings | null;
   gradient_checkpointing: boolean;
   dataset_text_field: string;
   column_mapping: ColumnMapping | null;
@@ -198,6 +205,40 @@ export const TRAIN_FIELDS = {
     min: 0,
     above: 0,
     description: "Evaluate every so many steps; below 1 it is a share of all steps. Absent: never.",
+  },
+  load_best_model_at_end: {
+    kind: "boolean",
+    default: false,
+    description: "Keep what was trained where the evaluation was best, and end with that.",
+  },
+  metric_for_best_model: {
+    kind: "optional choice",
+    default: null,
+    choices: BEST_METRICS,
+    description: "What of an evaluation is compared; with or without `eval_` is the same. Absent: loss.",
+  },
+  greater_is_better: {
+    kind: "optional boolean",
+    default: null,
+    description: "Whether the higher of two is the better. Absent: yes, but for the loss.",
+  },
+  early_stopping_patience: {
+    kind: "optional integer",
+    default: null,
+    min: 1,
+    description:
+      "End the run once so many evaluations in a row are no better than the best before them. (EarlyStoppingCallback's.)",
+  },
+  early_stopping_threshold: {
+    kind: "number",
+    default: 0,
+    min: 0,
+    description: "By how much one must be better for the patience to begin anew. (EarlyStoppingCallback's.)",
+  },
+  samples: {
+    kind: "samples",
+    default: null,
+    description: "Prompts that are answered while the model trains, as told below. (Graft's own.)",
   },
   gradient_checkpointing: {
     kind: "boolean",

@@ -61,7 +61,9 @@ export class Generator {
   private readonly caches: readonly Value[];
   private readonly logits: Value;
   private readonly tokens: number;
-  private live: { readonly program: Program; readonly buffers: readonly GPUBuffer[] } | undefined;
+  private live:
+    | { readonly program: Program; readonly caches: readonly GPUBuffer[]; readonly staging: GPUBuffer }
+    | undefined;
 
   constructor(adapted: AdaptedModel, options: GeneratorOptions) {
     const { lanes, context, asBase = false } = options;
@@ -84,20 +86,27 @@ export class Generator {
   }
 
   /** Bytes on the device, beside the model itself. */
-  bytes(): number {
-    const { activations, inputs, control } = this.plan.bytes;
-    return activations + inputs + control + this.caches.reduce((sum, cache) => sum + cacheBytes(cache), 0);
+  bytes(): Plan["bytes"] {
+    const { bytes } = this.plan;
+    const caches = this.caches.reduce((sum, cache) => sum + cacheBytes(cache), 0);
+    return {
+      ...bytes,
+      activations: bytes.activations + caches,
+      control: bytes.control + blockBytes(this.logitBytes(this.options.lanes)),
+    };
   }
 
   async prepare(): Promise<void> {
     const { gpu, kernels } = this.adapted;
     await this.adapted.load();
-    const buffers = this.caches.map((cache) => {
+    const caches = this.caches.map((cache) => {
       const buffer = gpu.create(cache.name, cacheBytes(cache), "activations");
       cache.storage = { buffer, offset: 0, size: buffer.size };
       return buffer;
     });
-    this.live = { program: await Program.create(gpu, kernels, this.plan), buffers };
+    const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+    const staging = gpu.create("logits", blockBytes(this.logitBytes(this.options.lanes)), "control", usage);
+    this.live = { program: await Program.create(gpu, kernels, this.plan), caches, staging };
   }
 
   /**
@@ -152,8 +161,10 @@ export class Generator {
   }
 
   destroy(): void {
-    this.live?.program.destroy();
-    for (const buffer of this.live?.buffers ?? []) this.adapted.gpu.destroy(buffer);
+    if (!this.live) return;
+    const { program, caches, staging } = this.live;
+    program.destroy();
+    for (const buffer of [...caches, staging]) this.adapted.gpu.destroy(buffer);
     this.live = undefined;
   }
 
@@ -161,7 +172,7 @@ export class Generator {
   private async round(busy: readonly Lane[]): Promise<{ lane: Lane; logits: Float32Array }[]> {
     if (!this.live) throw new GraftError("not-prepared", "The generator was not prepared.");
     const { inputs, options, adapted } = this;
-    const { program } = this.live;
+    const { program, staging } = this.live;
     const ids: number[] = [];
     const positions: number[] = [];
     const slots: number[] = [];
@@ -197,12 +208,21 @@ export class Generator {
     const pass = encoder.beginComputePass();
     program.encode(pass);
     pass.end();
+    const { buffer, offset } = program.rangeOf(this.logits);
+    const bytes = this.logitBytes(through.length);
+    if (bytes > 0) encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
     device.queue.submit([encoder.finish()]);
     if (through.length === 0) return [];
+    await staging.mapAsync(GPUMapMode.READ, 0, bytes);
+    const values = staging.getMappedRange(0, bytes).slice(0);
+    staging.unmap();
     const width = this.logits.shape[1] as number;
-    const range = { ...program.rangeOf(this.logits), size: 4 * through.length * width };
-    const values = new Float32Array(await adapted.gpu.read(range));
-    return through.map((lane, i) => ({ lane, logits: values.subarray(i * width, (i + 1) * width) }));
+    return through.map((lane, i) => ({ lane, logits: new Float32Array(values, 4 * i * width, width) }));
+  }
+
+  /** Of the logits of so many lanes. */
+  private logitBytes(lanes: number): number {
+    return 4 * lanes * (this.logits.shape[1] as number);
   }
 }
 
@@ -211,7 +231,8 @@ function cacheBytes(cache: Value): number {
   return blockBytes(4 * slots * width);
 }
 
-function checkPrompt(prompt: Uint32Array, index: number, context: number): void {
+/** Throws DataError where a prompt of this length leaves no room for an answer. */
+export function checkPrompt(prompt: Uint32Array, index: number, context: number): void {
   if (prompt.length > 0 && prompt.length < context) return;
   throw new DataError(
     "prompt-length",

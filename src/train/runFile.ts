@@ -6,6 +6,7 @@ import { parseMapping } from "../data/mapping.ts";
 import { checkValue, type LoraConfig, objectAt, parseLoraConfig, unknownKey } from "../lora/config.ts";
 import { isLoraKey, LORA_FIELDS, LORA_KEYS, type LoraField, type LoraKey } from "../lora/fields.ts";
 import { TRAIN_FIELDS, TRAIN_KEYS, type TrainConfig, type TrainField } from "./fields.ts";
+import { parseSamples, SAMPLE_FIELDS } from "./samples.ts";
 
 /** A run file with every value decided. */
 export interface RunConfig {
@@ -53,6 +54,8 @@ function parseTrain(given: JsonObject, fileName: string): TrainConfig {
   });
   const train = Object.fromEntries(values) as TrainConfig;
   if (train.column_mapping) parseMapping(train.column_mapping, `${path}.column_mapping`);
+  if (given.samples)
+    train.samples = parseSamples(objectAt(given.samples, `${path}.samples`), `${path}.samples`);
   checkTogether(train, path);
   return train;
 }
@@ -71,6 +74,36 @@ function checkTogether(train: TrainConfig, path: string): void {
       `${path}.eval_steps is ${train.eval_steps}, expected a whole number of steps or a share below 1.`,
     );
   }
+  checkBest(train, path);
+}
+
+/** Refuses what asks for evaluations that there will not be, and what nobody would look at. */
+function checkBest(train: TrainConfig, path: string): void {
+  const users = ["load_best_model_at_end", "early_stopping_patience"] as const;
+  const isSet = (key: keyof TrainConfig): boolean => train[key] !== TRAIN_FIELDS[key].default;
+  const user = users.find(isSet);
+  if (user && train.eval_steps === null) {
+    throw new ConfigError(
+      "no-evaluations",
+      `${path}.${user} is ${train[user]}, but eval_steps is null, so there is nothing to choose between.`,
+      "Set eval_steps.",
+    );
+  }
+  const threshold = train.early_stopping_patience === null && isSet("early_stopping_threshold");
+  const idle = threshold
+    ? "early_stopping_threshold"
+    : user
+      ? undefined
+      : (["metric_for_best_model", "greater_is_better"] as const).find(isSet);
+  if (!idle) return;
+  const wanted = threshold
+    ? "early_stopping_patience is"
+    : "load_best_model_at_end and early_stopping_patience are";
+  throw new ConfigError(
+    "no-use",
+    `${path}.${idle} is ${show(train[idle])}, which changes nothing while ${wanted} not set.`,
+    `Set ${threshold ? "it" : "one of them"}, or leave ${idle} out.`,
+  );
 }
 
 /** A key that is known, but belongs elsewhere. */
@@ -108,6 +141,8 @@ export function schemaOf(field: TrainField): v.GenericSchema {
           v.ltValue(field.below ?? Infinity),
         ),
       );
+    case "optional integer":
+      return v.nullable(v.pipe(v.number(), v.safeInteger(), v.minValue(field.min)));
     case "boolean":
       return v.boolean();
     case "optional boolean":
@@ -116,10 +151,14 @@ export function schemaOf(field: TrainField): v.GenericSchema {
       return v.nullable(v.pipe(v.string(), v.minLength(1)));
     case "choice":
       return v.picklist(field.choices);
+    case "optional choice":
+      return v.nullable(v.picklist(field.choices));
     case "name":
       return v.pipe(v.string(), v.nonEmpty());
     case "mapping":
       return v.nullable(v.record(v.string(), v.string()));
+    case "samples":
+      return v.nullable(v.record(v.string(), v.unknown()));
     default:
       return field satisfies never;
   }
@@ -134,6 +173,8 @@ export function expectedOf(field: TrainField): string {
       return `a number ${field.below === undefined ? `of at least ${field.min}` : `from ${field.min} to below ${field.below}`}`;
     case "optional":
       return `${optionalRange(field)} or null`;
+    case "optional integer":
+      return `an integer of at least ${field.min} or null`;
     case "boolean":
       return "true or false";
     case "optional boolean":
@@ -142,10 +183,14 @@ export function expectedOf(field: TrainField): string {
       return field.expected;
     case "choice":
       return `one of ${field.choices.join(", ")}`;
+    case "optional choice":
+      return `one of ${field.choices.join(", ")} or null`;
     case "name":
       return "a name";
     case "mapping":
       return 'an object such as {"user": "{question}", "assistant": "{answer}"} or null';
+    case "samples":
+      return 'an object such as {"prompts": ["Once upon a time"], "every": 50} or null';
     default:
       return field satisfies never;
   }
@@ -157,7 +202,7 @@ function optionalRange({ min, max, above, below }: Extract<TrainField, { kind: "
 }
 
 /** The tables of docs/run-file.md; a test holds the page to them. */
-export function runFileTables(): { lora: string; train: string } {
+export function runFileTables(): { lora: string; train: string; samples: string } {
   const row = (cells: readonly string[]) =>
     `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
   const head = [row(["key", "takes", "default", "meaning"]), "|---|---|---|---|"];
@@ -170,5 +215,10 @@ export function runFileTables(): { lora: string; train: string } {
     const field: TrainField = TRAIN_FIELDS[key];
     return row([`\`${key}\``, expectedOf(field), `\`${show(field.default)}\``, field.description]);
   });
-  return { lora: [...head, ...loraRows].join("\n"), train: [...head, ...trainRows].join("\n") };
+  const sampleRows = Object.entries(SAMPLE_FIELDS).map(
+    ([key, { expected, default: fallback, description }]) =>
+      row([`\`${key}\``, expected, `\`${show(fallback)}\``, description]),
+  );
+  const table = (rows: readonly string[]): string => [...head, ...rows].join("\n");
+  return { lora: table(loraRows), train: table(trainRows), samples: table(sampleRows) };
 }

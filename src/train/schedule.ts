@@ -47,9 +47,8 @@ export function totalSteps(
   return config.max_steps > 0 ? config.max_steps : Math.ceil(config.num_train_epochs * stepsPerEpoch);
 }
 
-/** Steps between evaluations, or undefined where there are none. */
-export function evalInterval(config: Pick<TrainConfig, "eval_steps">, steps: number): number | undefined {
-  const { eval_steps: every } = config;
-  if (every === null) return undefined;
+/** Steps between two looks at the model: below 1 `every` is a share of all `steps`, and null is all of them. */
+export function interval(every: number | null, steps: number): number {
+  if (every === null) return steps;
   return every < 1 ? Math.ceil(steps * every) : every;
 }

@@ -1,9 +1,9 @@
 /** A run from files to files: opens a model, rows and maybe an adapter, and gives back the adapter's files. */
 import type { FileSet } from "../base/bytes.ts";
-import { ConfigError, DataError } from "../base/errors.ts";
+import { ConfigError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import { type ChatTemplate, chatTemplate, type FoundTemplate, templateAt } from "../data/chat.ts";
-import type { Message, Row } from "../data/rows.ts";
+import type { Row } from "../data/rows.ts";
 import type { StartTemplatePort } from "../data/templateWorker.ts";
 import { cutRows, type EncodedRows, encodeRows, type TokenisedRows } from "../data/tokenize.ts";
 import type { Gpu } from "../gpu/device.ts";
@@ -17,16 +17,20 @@ import { selectModules } from "../lora/targets.ts";
 import { writeAdapter } from "../lora/writeAdapter.ts";
 import { checkpointTensor } from "../models/frozen.ts";
 import { AdaptedModel } from "./adaptedModel.ts";
+import type { Best } from "./best.ts";
 import { Evaluator } from "./evaluator.ts";
 import { Generator } from "./generator.ts";
 import { initialValues, trainedValues } from "./initialValues.ts";
 import { logitsOf } from "./logits.ts";
 import { type OpenedModel, openModel } from "./openModel.ts";
+import { type Prompt, promptIds } from "./prompts.ts";
+import type { Report, StepReport } from "./reports.ts";
 import type { RowReader } from "./rowTokens.ts";
 import { type RunConfig, runFileOf } from "./runFile.ts";
+import { Sampler } from "./sampler.ts";
 import { GREEDY, type Sampling } from "./sampling.ts";
-import { evalInterval } from "./schedule.ts";
-import { type MemoryEstimate, type Progress, type StepReport, Trainer } from "./trainer.ts";
+import { type MemoryEstimate, type Progress, Trainer } from "./trainer.ts";
+import { Watch } from "./watch.ts";
 
 export interface SessionSources {
   readonly model: FileSet;
@@ -59,21 +63,17 @@ export interface SessionSummary {
   readonly warnings: readonly string[];
 }
 
-/** A line of metrics.jsonl beside those of the steps. */
-export interface EvaluationReport {
-  /** After how many steps. */
-  readonly step: number;
-  /** Means over the held-out targets. */
-  readonly eval_loss: number;
-  readonly eval_entropy: number;
-  readonly eval_mean_token_accuracy: number;
-  readonly elapsed_ms: number;
+/** How far a run has come. */
+export interface TrainOutcome {
+  /** Steps taken so far. */
+  readonly steps: number;
+  /** No step is left, or early stopping has ended the run. */
+  readonly finished: boolean;
+  /** The best evaluation so far; undefined where there was none after a step. */
+  readonly best: Best | undefined;
+  /** The step whose values the adapter has: the last one taken, or the best of a run that ends with that. */
+  readonly adapterStep: number;
 }
-
-export type Report = StepReport | EvaluationReport;
-
-/** What is asked of the model: a conversation so far, or the beginning of a text. */
-export type Prompt = { readonly messages: readonly Message[] } | { readonly text: string };
 
 export interface AnswerOptions extends Partial<Sampling> {
   readonly max_new_tokens?: number;
@@ -93,12 +93,16 @@ export class Session {
   readonly trainer: Trainer;
   readonly adapted: AdaptedModel;
   readonly reports: StepReport[] = [];
-  readonly evaluations: EvaluationReport[] = [];
   private readonly sources: SessionSources;
   private readonly opened: OpenedModel;
   private readonly template: ChatTemplate;
   private readonly loaded: OpenedAdapter | undefined;
-  private readonly evaluator: Evaluator | undefined;
+  private readonly watch: Watch;
+  /** Everything that was told, in the order of its telling. */
+  private readonly told: Report[] = [];
+  private isFinished = false;
+  /** The step whose values were brought back, where the run ended with its best. */
+  private restoredStep: number | undefined;
   /** What broke the run off; from then on it gives nothing away as an adapter. */
   private spoilt: unknown;
 
@@ -134,9 +138,15 @@ export class Session {
       });
     let tokenised: TokenisedRows;
     let heldOut: TokenisedRows | undefined;
+    let sampledIds: readonly Uint32Array[];
+    const { samples } = run.train;
     try {
       tokenised = await tokenise(sources.rows);
       heldOut = sources.heldOut && (await tokenise(sources.heldOut));
+      const prompts = (samples?.prompts ?? []).map((prompt) =>
+        typeof prompt === "string" ? { text: prompt } : { messages: prompt },
+      );
+      sampledIds = await promptIds(prompts, tokenizer, template);
     } finally {
       template.close();
     }
@@ -161,6 +171,8 @@ export class Session {
     });
     const trainer = new Trainer({ adapted, train: run.train, rows: tokenised.rows, ...options });
     const evaluator = heldOut && new Evaluator(adapted, heldOut.rows);
+    const sampler = samples ? new Sampler(adapted, opened, samples, sampledIds) : undefined;
+    const watch = new Watch({ adapted, train: run.train, steps: trainer.steps, evaluator, sampler });
     const warnings = [...tokenised.warnings, ...(loaded?.warnings ?? []), ...selection.warnings];
     if (config.dropouts.length > 0) {
       warnings.push(`The base model's own dropouts are off: ${config.dropouts.join(", ")}.`);
@@ -173,10 +185,10 @@ export class Session {
       tokenised,
       heldOut,
       steps: trainer.steps,
-      memory: withEvaluation(trainer.memory, evaluator),
+      memory: withWatch({ ...trainer.memory, ...adapted.bytes() }, watch),
       warnings,
     };
-    return new Session({ sources, opened, template, adapted, trainer, evaluator, loaded, summary });
+    return new Session({ sources, opened, template, adapted, trainer, watch, loaded, summary });
   }
 
   private constructor(parts: {
@@ -185,7 +197,7 @@ export class Session {
     template: ChatTemplate;
     adapted: AdaptedModel;
     trainer: Trainer;
-    evaluator: Evaluator | undefined;
+    watch: Watch;
     loaded: OpenedAdapter | undefined;
     summary: SessionSummary;
   }) {
@@ -194,7 +206,7 @@ export class Session {
     this.template = parts.template;
     this.adapted = parts.adapted;
     this.trainer = parts.trainer;
-    this.evaluator = parts.evaluator;
+    this.watch = parts.watch;
     this.loaded = parts.loaded;
     this.summary = parts.summary;
   }
@@ -204,7 +216,7 @@ export class Session {
     const undo = this.adapted.gpu.checkpoint();
     try {
       await this.trainer.prepare();
-      await this.evaluator?.prepare();
+      await this.watch.prepare();
     } catch (thrown) {
       undo();
       throw thrown;
@@ -213,26 +225,22 @@ export class Session {
 
   /**
    * Trains from where it stands to the last step, or until `isStopped`, asked before each step, says so. Held-out rows
-   * are evaluated before the first step, every eval_steps and after the last; the clock of the reports does not run
-   * meanwhile.
+   * are evaluated and prompts are answered before the first step, every so many steps and after the last; the clock of
+   * the reports does not run meanwhile.
    */
   async run(onReport: (report: Report) => void, isStopped: () => boolean = () => false): Promise<void> {
     this.checkUsable();
-    const { steps } = this.summary;
-    const every = evalInterval(this.sources.run.train, steps) ?? steps;
+    const tell = (report: Report): void => {
+      this.told.push(report);
+      onReport(report);
+    };
     try {
-      if (this.reports.length === 0) await this.evaluate(onReport);
-      while (this.reports.length < steps && !isStopped()) {
-        const firstStep = this.reports.length + 1;
-        const lastStep = this.evaluator ? Math.min(steps, Math.ceil(firstStep / every) * every) : steps;
-        const elapsedBefore = this.elapsed();
-        const keep = (report: StepReport): void => {
-          const whole = { ...report, elapsed_ms: elapsedBefore + report.elapsed_ms };
-          this.reports.push(whole);
-          onReport(whole);
-        };
-        await this.trainer.run(keep, { firstStep, lastStep, isStopped });
-        if (this.reports.length === lastStep) await this.evaluate(onReport);
+      while (!this.isFinished) {
+        const taken = this.reports.length;
+        const isDone = await this.watch.look(taken, this.elapsed(), tell, isStopped);
+        if (isDone && (taken === this.summary.steps || this.watch.isOver)) this.finish();
+        else if (!isDone || isStopped()) break;
+        else await this.train(tell, isStopped);
       }
     } catch (thrown) {
       this.spoilt = thrown;
@@ -240,11 +248,20 @@ export class Session {
     }
   }
 
+  /** How far it has come. */
+  get outcome(): TrainOutcome {
+    const steps = this.reports.length;
+    return {
+      ...{ steps, finished: this.isFinished, best: this.watch.found },
+      adapterStep: this.restoredStep ?? steps,
+    };
+  }
+
   /** The answers to all prompts, of the model as it is now; `prepare` comes first. Greedy unless told otherwise. */
   async answers(prompts: readonly Prompt[], options: AnswerOptions = {}): Promise<string[]> {
     const { max_new_tokens = ANSWER_TOKENS, asBase = false, onText, isStopped, ...sampling } = options;
     const { tokenizer, stopIds, model } = this.opened;
-    const ids = await this.promptIds(prompts);
+    const ids = await promptIds(prompts, tokenizer, this.template);
     const longest = ids.reduce((most, { length }) => Math.max(most, length), 0);
     const generator = new Generator(this.adapted, {
       lanes: Math.min(ANSWER_LANES, prompts.length),
@@ -307,59 +324,44 @@ export class Session {
         trainedTokens: summary.tokenised.targets,
       },
       steps: this.reports,
-      evaluations: this.evaluations.map(({ step, eval_loss }) => ({ step, loss: eval_loss })),
+      evaluations: this.watch.evaluations.map(({ step, eval_loss }) => ({ step, loss: eval_loss })),
+      best: this.restoredStep === undefined ? null : this.watch.found!,
       elapsedMs: this.reports.at(-1)?.elapsed_ms ?? null,
       device: facts.device,
     });
     files.set("README.md", text.encode(card));
-    files.set("metrics.jsonl", text.encode(this.metrics()));
+    const metrics = this.told.map((report) => `${JSON.stringify(report)}\n`).join("");
+    files.set("metrics.jsonl", text.encode(metrics));
     return files;
   }
 
   destroy(): void {
     this.template.close();
     this.trainer.destroy();
-    this.evaluator?.destroy();
+    this.watch.destroy();
     this.adapted.destroy();
   }
 
-  private async evaluate(onReport: (report: Report) => void): Promise<void> {
-    if (!this.evaluator) return;
-    const { loss, entropy, mean_token_accuracy } = await this.evaluator.evaluate();
-    const report: EvaluationReport = {
-      step: this.reports.length,
-      eval_loss: loss,
-      eval_entropy: entropy,
-      eval_mean_token_accuracy: mean_token_accuracy,
-      elapsed_ms: this.elapsed(),
+  /** Takes the steps up to the next look at the model. */
+  private async train(tell: (report: Report) => void, isStopped: () => boolean): Promise<void> {
+    const taken = this.reports.length;
+    const elapsedBefore = this.elapsed();
+    const keep = (report: StepReport): void => {
+      const whole = { ...report, elapsed_ms: elapsedBefore + report.elapsed_ms };
+      this.reports.push(whole);
+      tell(whole);
     };
-    this.evaluations.push(report);
-    onReport(report);
+    const lastStep = this.watch.nextAfter(taken);
+    await this.trainer.run(keep, { firstStep: taken + 1, lastStep, isStopped });
+  }
+
+  private finish(): void {
+    this.restoredStep = this.watch.restoreBest();
+    this.isFinished = true;
   }
 
   private elapsed(): number {
     return this.reports.at(-1)?.elapsed_ms ?? 0;
-  }
-
-  private async promptIds(prompts: readonly Prompt[]): Promise<Uint32Array[]> {
-    const { tokenizer } = this.opened;
-    const asked = prompts.flatMap((prompt) => ("messages" in prompt ? [prompt.messages] : []));
-    const requests = asked.map((messages) => ({ messages, wanted: "prompt" as const, promptTurns: 0 }));
-    const answers = requests.length > 0 ? await this.template.render(requests) : [];
-    return prompts.map((prompt) => {
-      if ("text" in prompt) return Uint32Array.from(tokenizer.encode(prompt.text));
-      const answer = answers.shift()!;
-      if ("code" in answer) throw new DataError(answer.code, answer.message, "Ask it otherwise.");
-      return Uint32Array.from(tokenizer.encodeRendered(answer.text));
-    });
-  }
-
-  /** One line a report, an evaluation after the step it followed. */
-  private metrics(): string {
-    const reports: Report[] = [...this.reports, ...this.evaluations];
-    const isEvaluation = (report: Report): number => ("eval_loss" in report ? 1 : 0);
-    reports.sort((a, b) => a.step - b.step || isEvaluation(a) - isEvaluation(b));
-    return reports.map((report) => `${JSON.stringify(report)}\n`).join("");
   }
 
   private checkUsable(): void {
@@ -388,11 +390,11 @@ async function openAdapter(
   return { files: opened, adapter, warnings: [...adapter.warnings, ...warnings] };
 }
 
-function withEvaluation(memory: MemoryEstimate, evaluator: Evaluator | undefined): MemoryEstimate {
-  if (!evaluator) return memory;
-  const { activations, inputs, control } = evaluator.bytes();
+function withWatch(memory: MemoryEstimate, watch: Watch): MemoryEstimate {
+  const { adapter, activations, inputs, control } = watch.bytes();
   return {
     ...memory,
+    adapter: memory.adapter + adapter,
     activations: memory.activations + activations,
     inputs: memory.inputs + inputs,
     control: memory.control + control,

@@ -32,27 +32,14 @@ import {
   type OptimizerChunk,
   optimizerStep,
 } from "../ops/optimizer.ts";
-import { SCALAR_COUNT, scalarAt, scalarsState, type TokenMeans, tokenMeans } from "../ops/scalars.ts";
+import { SCALAR_COUNT, scalarAt, scalarsState, tokenMeans } from "../ops/scalars.ts";
 import type { AdaptedModel, Traced } from "./adaptedModel.ts";
 import { Cuts } from "./cuts.ts";
 import type { TrainConfig } from "./fields.ts";
+import type { StepReport } from "./reports.ts";
 import { ScalarRing } from "./ring.ts";
 import { learningRateAt } from "./schedule.ts";
 import { type TracedInputs, writeMicroBatch } from "./tracedInputs.ts";
-
-/** One line of metrics.jsonl; means over the trained tokens of the whole optimizer step, before its update. */
-export interface StepReport extends TokenMeans {
-  /** Counted from 1. */
-  readonly step: number;
-  /** What this step used. */
-  readonly lr: number;
-  /** Before clipping. */
-  readonly grad_norm: number;
-  /** Trained targets. */
-  readonly tokens: number;
-  /** Since the first step began. */
-  readonly elapsed_ms: number;
-}
 
 export interface TrainerOptions {
   readonly adapted: AdaptedModel;

@@ -47,12 +47,15 @@ const CONTROLS: Readonly<Record<TrainField["kind"], FormField["control"]>> = {
   integer: "number",
   number: "number",
   optional: "number",
+  "optional integer": "number",
   boolean: "switch",
   "optional boolean": "text",
   "optional text": "text",
   choice: "choice",
+  "optional choice": "text",
   name: "text",
   mapping: "text",
+  samples: "text",
 };
 
 export const FORM_FIELDS: readonly FormField[] = [

@@ -5,9 +5,11 @@
 import type { Failure, Result } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import type { Message } from "../data/rows.ts";
+import type { Prompt } from "../train/prompts.ts";
+import type { EvaluationReport, Report, Sample, SampleReport, StepReport } from "../train/reports.ts";
 import type { Sampling } from "../train/sampling.ts";
-import type { EvaluationReport, Prompt, Report } from "../train/session.ts";
-import type { MemoryEstimate, StepReport } from "../train/trainer.ts";
+import type { TrainOutcome } from "../train/session.ts";
+import type { MemoryEstimate } from "../train/trainer.ts";
 
 export type {
   EvaluationReport,
@@ -17,8 +19,11 @@ export type {
   Prompt,
   Report,
   Result,
+  Sample,
+  SampleReport,
   Sampling,
   StepReport,
+  TrainOutcome,
 };
 
 export interface DeviceFacts {
@@ -86,13 +91,6 @@ export interface Progress {
   readonly total: number;
 }
 
-export interface TrainOutcome {
-  /** Steps taken so far. */
-  readonly steps: number;
-  /** No step is left. */
-  readonly finished: boolean;
-}
-
 /** Greedy, and as long as `max_new_tokens` says or 128 tokens, unless told otherwise. */
 export interface AnswerRequest extends Partial<Sampling> {
   readonly prompts: readonly Prompt[];
@@ -117,8 +115,8 @@ export interface TrainApi {
   open(request: OpenRequest): Promise<Result<RunSummary>>;
   /**
    * Takes the steps of the open run that are left, until none is or `pause` is called. The first time it loads the
-   * base model and compiles. Reports come in order, those of 50 ms at once. Held-out rows are evaluated before the
-   * first step, every eval_steps and after the last.
+   * base model and compiles. Reports come in order, those of 50 ms at once. Held-out rows are evaluated and the run
+   * file's samples are taken before the first step, every so many steps and after the last.
    */
   train(
     onProgress: (progress: Progress) => void,

@@ -114,8 +114,7 @@ export class TrainHost implements TrainApi {
       const { session, held } = await this.prepared(onProgress);
       const isStopped = () => this.pauses !== pausesBefore || held.trouble !== undefined;
       await gathered(onReports, (add) => session.run(add, isStopped));
-      const steps = session.reports.length;
-      return { steps, finished: steps === session.summary.steps };
+      return session.outcome;
     });
   }
 

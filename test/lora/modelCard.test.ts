@@ -11,6 +11,7 @@ const facts: CardFacts = {
   dataset: { name: "rows|with <b>.jsonl", rows: 40, leftOut: 2, trainedTokens: 900 },
   steps: Array.from({ length: 45 }, (_, i) => ({ step: i + 1, loss: 45 - i })),
   evaluations: [{ step: 30, loss: 1.25 }],
+  best: null,
   elapsedMs: null,
   device: "llvmpipe",
 };
@@ -26,6 +27,12 @@ it("tells of the run in the form that the hub reads", () => {
   expect(card).toContain("| data set | rows\\|with \\<b>.jsonl |");
   expect(card).toContain('"seed": 1');
   expect(card).toContain("| time | — |");
+});
+
+it("says which step its values are of", () => {
+  expect(modelCard(facts)).toContain("| values of | step 45, the last |");
+  const best = { step: 30, metric: "eval_loss", value: 1.25 };
+  expect(modelCard({ ...facts, best })).toContain("| values of | step 30, the best by eval_loss (1.2500) |");
 });
 
 it("condenses the loss curve without leaving a step out", () => {

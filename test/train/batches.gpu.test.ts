@@ -6,9 +6,10 @@ import { type TokenisedRow, targetCount } from "../../src/data/tokenize.ts";
 import { Gpu } from "../../src/gpu/device.ts";
 import { Kernels } from "../../src/gpu/kernels.ts";
 import type { TrainConfig } from "../../src/train/fields.ts";
+import type { StepReport } from "../../src/train/reports.ts";
 import { parseRunFile, type RunConfig } from "../../src/train/runFile.ts";
 import type { Session } from "../../src/train/session.ts";
-import { type StepReport, Trainer } from "../../src/train/trainer.ts";
+import { Trainer } from "../../src/train/trainer.ts";
 import { openParitySession, type ParityOptions } from "./parityRun.ts";
 
 let node: NodeDevice;

@@ -38,6 +38,12 @@ describe("a run file", () => {
       last_turn_only: false,
       chat_template_path: null,
       eval_steps: null,
+      load_best_model_at_end: false,
+      metric_for_best_model: null,
+      greater_is_better: null,
+      early_stopping_patience: null,
+      early_stopping_threshold: 0,
+      samples: null,
       gradient_checkpointing: false,
       dataset_text_field: "text",
       column_mapping: null,
@@ -57,10 +63,32 @@ describe("a run file", () => {
     expect(run.stated).toEqual(["r", "task_type", "use_dora"]);
   });
 
+  it("says what is asked while the model trains; what it leaves out is the model's or a default", () => {
+    const conversation = [{ role: "user", content: "Hi" }];
+    const { samples } = parse({
+      train: { samples: { prompts: ["Once", conversation], every: 50, top_p: 0.9 } },
+    }).train;
+    expect(samples).toEqual({
+      prompts: ["Once", conversation],
+      every: 50,
+      max_new_tokens: 64,
+      temperature: null,
+      top_k: null,
+      top_p: 0.9,
+      repetition_penalty: null,
+      seed: 0,
+    });
+  });
+
   it("survives being written out and read again", () => {
     const run = parse({
       lora: { r: 4, target_modules: ["q_proj"], task_type: "CAUSAL_LM" },
-      train: { seed: 3, column_mapping: { prompt: "{q}", completion: "{a}" }, data_format: "csv" },
+      train: {
+        seed: 3,
+        column_mapping: { prompt: "{q}", completion: "{a}" },
+        data_format: "csv",
+        samples: { prompts: ["Once"] },
+      },
     });
     const again = parse(JSON.parse(JSON.stringify(runFileOf(run))));
     expect(again.lora).toEqual(run.lora);
@@ -125,6 +153,42 @@ describe("a run file", () => {
       'run.json: train.column_mapping.text is "a", which names no column. Write the column\'s name in braces',
     ],
     [{ train: { num_train_epochs: 0 } }, "there is no step to train"],
+    [
+      { train: { load_best_model_at_end: true } },
+      "train.load_best_model_at_end is true, but eval_steps is null, so there is nothing to choose between. Set eval_steps.",
+    ],
+    [{ train: { early_stopping_patience: 2 } }, "train.early_stopping_patience is 2, but eval_steps is null"],
+    [
+      { train: { eval_steps: 5, metric_for_best_model: "eval_loss" } },
+      'train.metric_for_best_model is "eval_loss", which changes nothing while load_best_model_at_end and early_stopping_patience are not set.',
+    ],
+    [
+      { train: { eval_steps: 5, load_best_model_at_end: true, early_stopping_threshold: 0.1 } },
+      "train.early_stopping_threshold is 0.1, which changes nothing while early_stopping_patience is not set.",
+    ],
+    [
+      { train: { metric_for_best_model: "accuracy" } },
+      'train.metric_for_best_model is "accuracy", expected one of loss, eval_loss, entropy',
+    ],
+    [
+      { train: { early_stopping_patience: 0 } },
+      "train.early_stopping_patience is 0, expected an integer of at least 1 or null.",
+    ],
+    [{ train: { samples: ["Once"] } }, 'run.json: train.samples is ["Once"], expected an object'],
+    [{ train: { samples: {} } }, "run.json: train.samples.prompts is [], expected a list of texts"],
+    [{ train: { samples: { prompts: ["a", [{ content: "b" }]] } } }, "train.samples.prompts.1"],
+    [
+      { train: { samples: { prompts: ["a"], evry: 5 } } },
+      'run.json: train.samples: unknown key "evry". The nearest known key is "every".',
+    ],
+    [
+      { train: { samples: { prompts: ["a"], every: 2.5 } } },
+      "train.samples.every is 2.5, expected a whole number of steps, or a share above 0 and below 1.",
+    ],
+    [
+      { train: { samples: { prompts: ["a"], top_k: -1 } } },
+      "train.samples.top_k is -1, expected an integer of at least 0 or null.",
+    ],
     [{ train: [] }, "run.json: train is [], expected an object."],
     [[], "run.json is [], expected an object."],
     ["text", 'run.json is "text", expected an object.'],
@@ -135,8 +199,6 @@ describe("a run file", () => {
 
   it("is described by docs/run-file.md as it is checked", () => {
     const page = readFileSync(new URL("../../docs/run-file.md", import.meta.url), "utf8");
-    const { lora, train } = runFileTables();
-    expect(page).toContain(lora);
-    expect(page).toContain(train);
+    for (const table of Object.values(runFileTables())) expect(page).toContain(table);
   });
 });

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { Schedule } from "../../src/train/fields.ts";
-import { evalInterval, learningRateAt, totalSteps, warmupSteps } from "../../src/train/schedule.ts";
+import { interval, learningRateAt, totalSteps, warmupSteps } from "../../src/train/schedule.ts";
 
 // Made by reference/schedule_dump.py: what Transformers' Trainer uses at each step.
 const cases = JSON.parse(readFileSync(new URL("fixtures/schedules.json", import.meta.url), "utf8")) as {
@@ -45,8 +45,8 @@ describe("the length of a run", () => {
   });
 
   it("is divided by evaluations at a count or a share of steps", () => {
-    expect(evalInterval({ eval_steps: null }, 10)).toBeUndefined();
-    expect(evalInterval({ eval_steps: 4 }, 10)).toBe(4);
-    expect(evalInterval({ eval_steps: 0.25 }, 10)).toBe(3);
+    expect(interval(null, 10)).toBe(10);
+    expect(interval(4, 10)).toBe(4);
+    expect(interval(0.25, 10)).toBe(3);
   });
 });

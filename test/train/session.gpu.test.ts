@@ -1,13 +1,15 @@
 /** Whole runs against themselves and against PEFT's logits and gradients: what the losses alone would not tell. */
 import { readFileSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
 import { toFloat32 } from "../../src/formats/floats.ts";
 import { openSafetensors } from "../../src/formats/safetensors.ts";
 import { arraySource } from "../../src/formats/sources.ts";
 import { BLOCK_BYTES, type DeviceTraits, Gpu } from "../../src/gpu/device.ts";
 import { Kernels } from "../../src/gpu/kernels.ts";
+import type { EvaluationReport, Report, SampleReport } from "../../src/train/reports.ts";
 import type { RunConfig } from "../../src/train/runFile.ts";
+import { parseSamples } from "../../src/train/samples.ts";
 import type { Session } from "../../src/train/session.ts";
 import { DUMPS, openParitySession, type ParityOptions } from "./parityRun.ts";
 
@@ -124,9 +126,11 @@ describe("held-out rows", () => {
     const found = Object.fromEntries(gpu.bytes);
     expect({ ...found, control: found.control! - BLOCK_BYTES }).toEqual(memory);
     const seen: string[] = [];
-    await session.run((report) =>
-      seen.push("eval_loss" in report ? `after ${report.step}` : `${report.step}`),
-    );
+    const losses: number[] = [];
+    await session.run((report) => {
+      seen.push("eval_loss" in report ? `after ${report.step}` : `${report.step}`);
+      if ("eval_loss" in report) losses.push(report.eval_loss);
+    });
     expect(seen).toEqual(["after 0", "1", "2", "after 2", "3", "4", "after 4", "5", "after 5"]);
     const files = await session.files(facts);
     const lines = Buffer.from(files.get("metrics.jsonl")!).toString().trim().split("\n");
@@ -134,7 +138,7 @@ describe("held-out rows", () => {
       (line) => JSON.parse(line) as { step: number; loss?: number; eval_loss?: number },
     );
     expect(parsed.map(({ step, loss }) => (loss === undefined ? `after ${step}` : `${step}`))).toEqual(seen);
-    expect(new Set(session.evaluations.map(({ eval_loss }) => eval_loss)).size).toBe(4);
+    expect(new Set(losses).size).toBe(4);
     const alone = await train("gpt2_gelu", steps(5));
     expect(session.reports.map(({ loss }) => loss)).toEqual(alone.losses);
     session.destroy();
@@ -147,7 +151,167 @@ describe("held-out rows", () => {
   });
 });
 
+describe("the best", () => {
+  const heldOut = [{ text: "the tree grows by the river", line: 1 }];
+  // So high a rate makes the held-out loss worse from some step on.
+  const rate = { learning_rate: 0.5, lr_scheduler_type: "constant" };
+  const overshooting = (more: object) =>
+    steps(10, ({ train }) => Object.assign(train, { eval_steps: 2, ...rate, ...more }));
+
+  /** Trains to the end; gives what was told of held-out rows after a step, and the session. */
+  async function evaluated(more: object) {
+    const { gpu, session } = await open("gpt2_gelu", overshooting(more), { heldOut });
+    await session.prepare();
+    const found: EvaluationReport[] = [];
+    await session.run((report) => {
+      if ("eval_loss" in report && report.step > 0) found.push(report);
+    });
+    return { gpu, session, found };
+  }
+
+  it("is kept and brought back at the end, counted in the memory, and named in the files", async () => {
+    const { gpu, session, found } = await evaluated({ load_best_model_at_end: true });
+    const { memory } = session.summary;
+    expect(gpu.totalBytes() - BLOCK_BYTES).toBe(Object.values(memory).reduce((sum, bytes) => sum + bytes, 0));
+    const best = found.reduce((least, report) => (report.eval_loss < least.eval_loss ? report : least));
+    expect(best.step).toBeLessThan(10);
+    expect(session.outcome).toEqual({
+      steps: 10,
+      finished: true,
+      best: { step: best.step, metric: "eval_loss", value: best.eval_loss },
+      adapterStep: best.step,
+    });
+    const files = await session.files(facts);
+    expect(Buffer.from(files.get("README.md")!).toString()).toContain(
+      `| values of | step ${best.step}, the best`,
+    );
+    const { adapter } = await train("gpt2_gelu", overshooting({ eval_steps: null, max_steps: best.step }));
+    expect(Buffer.compare(files.get("adapter_model.safetensors")!, adapter)).toBe(0);
+    session.destroy();
+    expect(gpu.totalBytes()).toBe(BLOCK_BYTES);
+  });
+
+  it("that does not come again for as long as the patience lasts ends the run", async () => {
+    const { session, found } = await evaluated({ early_stopping_patience: 2 });
+    const { steps: taken, finished, best, adapterStep } = session.outcome;
+    expect(taken).toBeLessThan(10);
+    expect(finished).toBe(true);
+    expect(found.at(-1)!.step).toBe(taken);
+    expect(best!.step).toBe(taken - 4);
+    // Nobody asked for the best to be brought back.
+    expect(adapterStep).toBe(taken);
+    await session.run(() => expect.unreachable());
+    session.destroy();
+  });
+});
+
+describe("samples", () => {
+  const sampling = (more: object = {}) =>
+    steps(5, ({ train }) => {
+      const samples = parseSamples(
+        { prompts: ["the tree", "a"], every: 2, max_new_tokens: 6, ...more },
+        "samples",
+      );
+      Object.assign(train, { samples });
+    });
+
+  async function sampled(change: Change) {
+    const { gpu, session } = await open("gpt2_gelu", change, { adapter: "final" });
+    await session.prepare();
+    return { gpu, session };
+  }
+
+  it("are taken first, every so many steps and last, are told in the metrics, and change nothing", async () => {
+    const { gpu, session } = await sampled(sampling());
+    const { memory } = session.summary;
+    const total = (): number => gpu.totalBytes() - BLOCK_BYTES;
+    expect(total()).toBe(Object.values(memory).reduce((sum, bytes) => sum + bytes, 0));
+    const told: SampleReport[] = [];
+    await session.run((report) => {
+      if ("samples" in report) told.push(report);
+    });
+    expect(told.map(({ step }) => step)).toEqual([0, 2, 4, 5]);
+    for (const { samples } of told) expect(samples.map(({ prompt }) => prompt)).toEqual(["the tree", "a"]);
+    const greedy = told.map(({ samples }) => samples.map((sample) => sample.greedy));
+    expect(await session.answers([{ text: "the tree" }, { text: "a" }], { max_new_tokens: 6 })).toEqual(
+      greedy[3],
+    );
+    expect(told[3]!.samples[0]!.sampled).not.toBe(greedy[3]![0]);
+    const lines = Buffer.from((await session.files(facts)).get("metrics.jsonl")!).toString();
+    expect(lines.split("\n").filter((line) => line.includes("samples"))).toEqual(
+      told.map((report) => JSON.stringify(report)),
+    );
+    const alone = await train("gpt2_gelu", steps(5), { adapter: "final" });
+    expect(session.reports.map(({ loss }) => loss)).toEqual(alone.losses);
+    session.destroy();
+    expect(gpu.totalBytes()).toBe(BLOCK_BYTES);
+  });
+
+  it("make nothing on the device after the run has been prepared", async () => {
+    const { gpu, session } = await sampled(sampling());
+    const made: string[] = [];
+    const makers = [
+      "createBuffer",
+      "createBindGroup",
+      "createComputePipelineAsync",
+      "createShaderModule",
+    ] as const;
+    for (const maker of makers) {
+      vi.spyOn(gpu.device, maker).mockImplementation(() => {
+        made.push(maker);
+        throw new Error(`${maker} was called`);
+      });
+    }
+    await session.run(() => {});
+    vi.restoreAllMocks();
+    expect(made).toEqual([]);
+    session.destroy();
+  });
+
+  it("go on where the run does, and obey temperature, penalty and seed", async () => {
+    const { session } = await sampled(sampling({ temperature: 0, every: 3 }));
+    let told: SampleReport[] = [];
+    const keep = (report: Report): void => void ("samples" in report && told.push(report));
+    await session.run(keep, () => told.length > 0);
+    await session.run(keep);
+    expect(told.map(({ step }) => step)).toEqual([0, 3, 5]);
+    expect(told[0]!.samples[0]!.sampled).toBeNull();
+    session.destroy();
+    const first = async (more: object) => {
+      const opened = await sampled(sampling(more));
+      told = [];
+      await opened.session.run(keep, () => told.length > 0);
+      opened.session.destroy();
+      return told[0]!.samples;
+    };
+    const plain = await first({ temperature: 1 });
+    expect(await first({ temperature: 1 })).toEqual(plain);
+    const reseeded = await first({ temperature: 1, seed: 9 });
+    expect(reseeded.map(({ sampled }) => sampled)).not.toEqual(plain.map(({ sampled }) => sampled));
+    const penalised = await first({ repetition_penalty: 5 });
+    expect(penalised.map(({ greedy }) => greedy)).not.toEqual(plain.map(({ greedy }) => greedy));
+  });
+
+  it("of a prompt that leaves no room are refused before anything is loaded", async () => {
+    const long = sampling({ prompts: ["the tree ".repeat(60)] });
+    await expect(open("gpt2_gelu", long)).rejects.toThrow(/Prompt 1 has \d+ tokens, expected 1 to 63/);
+  });
+});
+
 describe("answers", () => {
+  it("of the same lengths, asked for again and again, are the same", async () => {
+    const { gpu, session } = await open("llama_all_linear", steps(1), { adapter: "final" });
+    await session.prepare();
+    const ask = (text: string) => session.answers([{ text }, { text: "a" }], { max_new_tokens: 8 });
+    const first = await ask("the tree");
+    const held = gpu.totalBytes();
+    for (let again = 0; again < 3; again++) {
+      expect(await ask("the tree")).toEqual(first);
+      expect(gpu.totalBytes()).toBe(held);
+    }
+    session.destroy();
+  });
+
   it("come from the model as it is now, or from the base", async () => {
     const { session } = await open("gpt2_gelu", steps(1), { adapter: "final" });
     await session.prepare();

@@ -85,12 +85,16 @@ export class RecordedWorker implements TrainApi {
     onProgress({ stage: "compile", done: 1, total: 1 });
     while (!this.isPaused) {
       const { value: batch, done } = this.batches!.next();
-      if (done) return { ok: true, value: { steps: this.steps, finished: true } };
+      if (done) return { ok: true, value: this.outcome(true) };
       this.steps += batch.filter((report) => "loss" in report).length;
       onReports(batch);
       await new Promise((resolve) => setTimeout(resolve, this.recording.intervalMs));
     }
-    return { ok: true, value: { steps: this.steps, finished: false } };
+    return { ok: true, value: this.outcome(false) };
+  }
+
+  private outcome(finished: boolean): TrainOutcome {
+    return { steps: this.steps, finished, best: undefined, adapterStep: this.steps };
   }
 
   async pause(): Promise<void> {

@@ -59,12 +59,15 @@ it("goes on after a pause as if there had been none", async () => {
     if (seen.some(({ step }) => step >= 7)) host.pause();
   });
   const pausedAt = valueIn(first).steps;
-  expect(first).toEqual({ ok: true, value: { steps: pausedAt, finished: false } });
+  expect(first).toEqual({
+    ok: true,
+    value: { steps: pausedAt, finished: false, best: undefined, adapterStep: pausedAt },
+  });
   expect(pausedAt).toBeGreaterThanOrEqual(7);
   expect(pausedAt).toBeLessThan(30);
   const halfway = valueIn(await host.adapter());
   const second = await host.train(ignore, (reports) => seen.push(...reports));
-  expect(second).toEqual({ ok: true, value: { steps: 30, finished: true } });
+  expect(second).toMatchObject({ ok: true, value: { steps: 30, finished: true, adapterStep: 30 } });
   const resumed = valueIn(await host.adapter());
 
   expect(seen.map(({ step }) => step)).toEqual(Array.from({ length: 30 }, (_, i) => i + 1));
@@ -114,7 +117,7 @@ it("ends a run that goes on when another is opened", async () => {
   });
   expect(valueIn(first).finished).toBe(false);
   expect(valueIn(await reopened!).steps).toBe(2);
-  expect(valueIn(await host.train(ignore, ignore))).toEqual({ steps: 2, finished: true });
+  expect(valueIn(await host.train(ignore, ignore))).toMatchObject({ steps: 2, finished: true });
 });
 
 it("answers what cannot be done with a reason and a remedy, and goes on working", async () => {

@@ -1,0 +1,45 @@
+/** What a run tells as it goes: the lines of metrics.jsonl. */
+import type { Message } from "../data/rows.ts";
+import type { TokenMeans } from "../ops/scalars.ts";
+
+/** Means over the trained tokens of the whole optimizer step, before its update. */
+export interface StepReport extends TokenMeans {
+  /** Counted from 1. */
+  readonly step: number;
+  /** What this step used. */
+  readonly lr: number;
+  /** Before clipping. */
+  readonly grad_norm: number;
+  /** Trained targets. */
+  readonly tokens: number;
+  /** Since the first step began; what lies between steps is not counted, here and below. */
+  readonly elapsed_ms: number;
+}
+
+/** Means over the held-out targets. */
+export interface EvaluationReport {
+  /** After how many steps. */
+  readonly step: number;
+  readonly eval_loss: number;
+  readonly eval_entropy: number;
+  readonly eval_mean_token_accuracy: number;
+  readonly elapsed_ms: number;
+}
+
+/** What the run file's prompts were answered with. */
+export interface SampleReport {
+  /** After how many steps. */
+  readonly step: number;
+  readonly samples: readonly Sample[];
+  readonly elapsed_ms: number;
+}
+
+export interface Sample {
+  /** A text that is gone on with, or a conversation that is answered. */
+  readonly prompt: string | readonly Message[];
+  readonly greedy: string;
+  /** Null where the temperature is 0. */
+  readonly sampled: string | null;
+}
+
+export type Report = StepReport | EvaluationReport | SampleReport;
