@@ -1,0 +1,252 @@
+import type { StoredTensor } from "../base/bytes.ts";
+import { FormatError, ShapeError } from "../base/errors.ts";
+import { type Json, type JsonObject, show } from "../base/json.ts";
+import { toFloat32 } from "../formats/floats.ts";
+import type { GgufValue } from "../formats/gguf-values.ts";
+import type { GgufTensorToWrite } from "../formats/gguf-writer.ts";
+import { CONFIG_FILE } from "./adapterKeys.ts";
+import { patternLookup } from "./matching.ts";
+import type { AdapterFiles } from "./readAdapter.ts";
+
+/** How GGUF calls the weights of a model that LoRA can adapt, and how it lays out their rows. */
+export interface GgufNames {
+  /** `general.architecture`: llama.cpp takes an adapter only onto a base of the same. */
+  readonly architecture: string;
+  /** The head's weight is the embedding's, and GGUF holds it once. */
+  readonly tied: boolean;
+  /** By the module's name in Transformers. */
+  readonly weights: ReadonlyMap<string, GgufWeight>;
+}
+
+export interface GgufWeight {
+  /** `blk.0.attn_q.weight` */
+  readonly name: string;
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  /** Heads whose rows stand in another order in GGUF: the two numbers that rotate together side by side, not half a head apart. */
+  readonly pairedHeads?: number | undefined;
+}
+
+/** What writeGguf takes. */
+export interface GgufAdapter {
+  readonly metadata: ReadonlyMap<string, GgufValue>;
+  readonly tensors: readonly GgufTensorToWrite[];
+}
+
+/**
+ * An adapter in PEFT's form as llama.cpp and Ollama read it. llama.cpp computes y += (alpha / r)·(x·Aᵀ)·Bᵀ with one
+ * alpha for the whole file and each pair's own r, so:
+ *
+ *   alpha = lora_alpha, or lora_alpha·√r with use_rslora, as most pairs have it;
+ *   B     = what PEFT has, times the pair's own alpha over that one where they differ.
+ *
+ * A is PEFT's bytes; rows of B follow the rows of the base's weight. Everything is f32.
+ * Throws FormatError and ShapeError: what GGUF has no place for is refused by name.
+ */
+export function ggufAdapter(adapter: AdapterFiles, names: GgufNames): GgufAdapter {
+  refuseUnheld(adapter.given, adapter.label);
+  const alphas = patternLookup(adapter.config.alpha_pattern, `${CONFIG_FILE}.alpha_pattern`);
+  const alphaOf = (module: string) => alphas.firstValue(module) ?? adapter.config.lora_alpha;
+  const pairs = pairsOf(adapter).map((pair) => placed(pair, adapter, names, alphaOf));
+  const alpha = mostCommon(pairs.map((pair) => pair.alpha));
+  const written = Math.fround(alpha);
+  // llama.cpp takes 0 for an alpha that is not there, and scales by 1.
+  if (!(written > 0 && Number.isFinite(written))) {
+    const found = `${adapter.label} has an alpha of ${alpha}, which f32 holds as ${written}`;
+    throw new FormatError("gguf-alpha", `${found}; GGUF needs one above 0.`, MERGE);
+  }
+  const metadata = new Map<string, GgufValue>([
+    ["general.architecture", { type: "string", value: names.architecture }],
+    ["general.type", { type: "string", value: "adapter" }],
+    ["adapter.type", { type: "string", value: "lora" }],
+    ["adapter.lora.alpha", { type: "f32", value: written }],
+  ]);
+  const tensors = pairs.flatMap((pair) => halves(pair, pair.alpha === alpha ? 1 : pair.alpha / written));
+  return { metadata, tensors };
+}
+
+const MERGE =
+  "Merge the adapter into its base with PEFT's merge_and_unload(), and convert the result with llama.cpp's convert_hf_to_gguf.py.";
+
+/** Starts that leave the base's weights alone. Others subtract from the base what they begin with. */
+const PLAIN_STARTS: readonly Json[] = [true, false, "gaussian", "orthogonal", "eva"];
+
+/** Settings that change more than A and B can say. */
+const UNHELD: readonly [key: string, asks: (value: Json) => boolean, what: string][] = [
+  ["use_dora", (value) => value === true, "DoRA's magnitudes"],
+  ["bias", (value) => value !== "none", "trained biases"],
+  ["lora_bias", (value) => value === true, "a bias of B"],
+  ["modules_to_save", isFilled, "modules trained whole"],
+  ["trainable_token_indices", isFilled, "single tokens' embeddings"],
+  ["target_parameters", isFilled, "adapted parameters"],
+  ["layer_replication", isFilled, "repeated layers"],
+  ["init_lora_weights", (value) => !PLAIN_STARTS.includes(value), "a start that changes the base's weights"],
+];
+
+/** Throws FormatError where an adapter_config.json asks for what a GGUF adapter has no place for. */
+export function refuseUnheld(config: JsonObject, label: string): void {
+  for (const [key, asks, what] of UNHELD) {
+    const value = config[key];
+    if (value === undefined || value === null || !asks(value)) continue;
+    throw new FormatError(
+      "gguf-unheld",
+      `${label}: ${CONFIG_FILE} has ${key} ${show(value)}, and a GGUF adapter cannot hold ${what}.`,
+      MERGE,
+    );
+  }
+}
+
+function isFilled(value: Json): boolean {
+  return typeof value === "object" && value !== null && Object.keys(value).length > 0;
+}
+
+/** What else PEFT's files hold, by the endings of its names. */
+const UNHELD_TENSORS: readonly [ending: RegExp, what: string][] = [
+  [/\.lora_magnitude_vector$/, "a magnitude of DoRA"],
+  [/\.lora_B\.bias$/, "a bias of B"],
+  [/\.base_layer\.bias$/, "a trained bias"],
+  [/\.trainable_tokens_delta$/, "single tokens' embeddings"],
+  [/^/, "a tensor that trained whole"],
+];
+
+/** A [r, in] and B [out, r] of one module. */
+interface Pair {
+  readonly module: string;
+  readonly a: StoredTensor;
+  readonly b: StoredTensor;
+  readonly isEmbedding: boolean;
+}
+
+/** In the order of the file. */
+function pairsOf({ label, tensors }: AdapterFiles): Pair[] {
+  const pairs: Pair[] = [];
+  for (const [key, a] of tensors) {
+    const half = /^base_model\.model\.(.+)\.lora_(embedding_)?([AB])(\.weight)?$/.exec(key);
+    if (!half || (half[2] === undefined) !== (half[4] !== undefined)) {
+      // A copy of what the base has anyway, as PEFT writes for an adapted head.
+      if (/\.base_layer\.weight$/.test(key)) continue;
+      const [, what] = UNHELD_TENSORS.find(([ending]) => ending.test(key))!;
+      throw new FormatError(
+        "gguf-unheld",
+        `${label} holds ${show(key)}, ${what}, for which a GGUF adapter has no place.`,
+        MERGE,
+      );
+    }
+    const other = key.replace(/[AB](?=(\.weight)?$)/, half[3] === "A" ? "B" : "A");
+    const b = tensors.get(other);
+    if (!b) {
+      const found = `${label} holds ${show(key)} without its other half, ${show(other)}.`;
+      throw new FormatError("half-missing", found, "The file is not whole.");
+    }
+    if (half[3] === "A") pairs.push({ module: half[1]!, a, b, isEmbedding: half[2] !== undefined });
+  }
+  if (pairs.length > 0) return pairs;
+  throw new FormatError("gguf-empty", `${label} holds no pair of lora_A and lora_B.`);
+}
+
+interface PlacedPair extends Pair {
+  readonly r: number;
+  /** By which llama.cpp would have to scale this pair: its scale times r. */
+  readonly alpha: number;
+  readonly weight: GgufWeight;
+}
+
+function placed(
+  pair: Pair,
+  { label, config }: AdapterFiles,
+  names: GgufNames,
+  alphaOf: (module: string) => number,
+): PlacedPair {
+  const { module, a, b, isEmbedding } = pair;
+  const weight = names.weights.get(module);
+  if (!weight || (isEmbedding && names.tied)) {
+    const why =
+      names.tied && (isEmbedding || module === "lm_head")
+        ? "the head of this model is its embedding, and a GGUF adapter can change only both"
+        : `llama.cpp adapts no such weight of ${names.architecture} models`;
+    throw new FormatError("gguf-no-weight", `${label} adapts ${module}: ${why}.`, MERGE);
+  }
+  const r = a.shape[0] ?? 0;
+  const wanted = [r, weight.inFeatures, weight.outFeatures, r];
+  const found = [...a.shape, ...b.shape];
+  if (r < 1 || found.length !== 4 || found.some((size, i) => size !== wanted[i])) {
+    throw new ShapeError(
+      "shape-mismatch",
+      `${label}: A and B of ${module} are [${a.shape}] and [${b.shape}], expected [r,${weight.inFeatures}] and [${weight.outFeatures},r].`,
+      "Was the adapter trained on another model?",
+    );
+  }
+  const alpha = alphaOf(module);
+  return { ...pair, r, weight, alpha: config.use_rslora ? alpha * Math.sqrt(r) : alpha };
+}
+
+/** The value that most have; of several, the one that comes first. */
+function mostCommon(values: readonly number[]): number {
+  const counts = new Map<number, number>();
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return [...counts].reduce((best, one) => (one[1] > best[1] ? one : best))[0];
+}
+
+function halves({ a, b, r, weight, isEmbedding }: PlacedPair, factor: number): GgufTensorToWrite[] {
+  const { name, inFeatures, outFeatures, pairedHeads } = weight;
+  return [
+    {
+      type: "F32",
+      name: `${name}.lora_a`,
+      // An embedding looks columns of A up: llama.cpp wants them as rows.
+      shape: isEmbedding ? [inFeatures, r] : [r, inFeatures],
+      async *pieces() {
+        const values = await readFinite(a, 1);
+        yield bytesOf(isEmbedding ? transposed(values, r) : values);
+      },
+    },
+    {
+      type: "F32",
+      name: `${name}.lora_b`,
+      shape: [outFeatures, r],
+      async *pieces() {
+        const values = await readFinite(b, factor);
+        yield bytesOf(pairedHeads === undefined ? values : rowsInPairs(values, r, pairedHeads));
+      },
+    },
+  ];
+}
+
+async function readFinite(tensor: StoredTensor, factor: number): Promise<Float32Array> {
+  const values = toFloat32(await tensor.read(), tensor.dtype);
+  if (factor !== 1) for (let i = 0; i < values.length; i++) values[i]! *= factor;
+  const bad = values.findIndex((value) => !Number.isFinite(value));
+  if (bad === -1) return values;
+  const found = `${tensor.name} holds ${values[bad]} at index ${bad}${factor === 1 ? "" : `, times ${factor}`}.`;
+  throw new FormatError(
+    "not-finite",
+    found,
+    "The training that made it diverged; take an earlier checkpoint.",
+  );
+}
+
+/**
+ * Transformers rotates number i of a head together with number i + half; llama.cpp rotates neighbours, and its
+ * converter moves the rows of q and k so that they meet: row (head, side, i) → (head, i, side).
+ */
+function rowsInPairs(values: Float32Array, width: number, heads: number): Float32Array {
+  const rows = values.length / width;
+  const half = rows / heads / 2;
+  const moved = new Float32Array(values.length);
+  for (let row = 0; row < rows; row++) {
+    const [head, side, i] = [Math.floor(row / (2 * half)), Math.floor(row / half) % 2, row % half];
+    const target = head * 2 * half + 2 * i + side;
+    moved.set(values.subarray(row * width, (row + 1) * width), target * width);
+  }
+  return moved;
+}
+
+/** [rows, columns] → [columns, rows] */
+function transposed(values: Float32Array, rows: number): Float32Array {
+  const columns = values.length / rows;
+  return Float32Array.from(values, (_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!);
+}
+
+function bytesOf(values: Float32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
