@@ -58,5 +58,3 @@ export async function parseRows(
 ): Promise<ParsedRows> {
   return rowsOf(await readTables([sources].flat(), options), options);
 }
-
-export { rowFormat } from "./formats/detect.ts";

@@ -264,7 +264,7 @@ export class OpenData {
     try {
       dataset = arrangeRows(tables, train, { faulty: "skip" });
       const { faults, count } = faultsOf(dataset.parsed);
-      if (faulty === "refuse" && count > 0) refused = failure(refusal(faults, count, true));
+      if (faulty === "refuse" && count > 0) refused = failure(refusal(faults, count, false));
     } catch (thrown) {
       if (!(thrown instanceof GraftError)) throw thrown;
       refused = failure(thrown);

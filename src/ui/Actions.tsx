@@ -1,6 +1,7 @@
 import { Button, Card } from "@radix-ui/themes";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
+import type { Progress } from "../worker/api.ts";
 import { downloadZip } from "./download.ts";
 import { count } from "./format.ts";
 import type { PageState } from "./store.ts";
@@ -34,13 +35,7 @@ export function Actions({ store }: { store: StoreApi<PageState> }) {
           <Button size="3" variant="soft" color="gray" disabled={phase !== "training"} onClick={pause}>
             Pause
           </Button>
-          <Button
-            size="3"
-            variant="soft"
-            color="gray"
-            disabled={!trains && phase !== "paused"}
-            onClick={stop}
-          >
+          <Button size="3" variant="soft" color="gray" disabled={!busy && phase !== "paused"} onClick={stop}>
             Stop
           </Button>
           <Button
@@ -66,13 +61,15 @@ function trainWord({ phase, problem }: PageState): string {
   return problem ? "Try again" : "Train";
 }
 
-function statusWords({ phase, problem, device, summary, last, choices, mistakes }: PageState): string {
+function statusWords(state: PageState): string {
+  const { phase, problem, dataProblem, device, summary, last, choices, mistakes } = state;
   switch (phase) {
     case "choosing":
       if (device?.ok === false) return "Training needs a GPU: see above.";
       if (Object.keys(mistakes).length > 0) return "A setting needs to be corrected.";
       if (choices.data.kind === "written" && choices.text.trim() === "")
         return "Write or paste some text to begin.";
+      if (dataProblem) return "The rows need a decision: see Data.";
       return problem ? "Try again, or choose other files." : "Choose a model and data to begin.";
     case "opening":
       return "Reading the files…";
@@ -94,6 +91,19 @@ function statusWords({ phase, problem, device, summary, last, choices, mistakes 
   }
 }
 
+const PROGRESS_WORDS: Readonly<
+  Record<Progress["stage"], (done: number, total: number) => readonly [label: string, words: string]>
+> = {
+  read: (done, total) => ["Read", `Reading the rows: ${percentOf(done, total)}`],
+  encode: (done, total) => ["Tokenised", `Tokenising: ${count(done)} of ${count(total)} rows`],
+  load: (done, total) => ["Loaded", `Loading the base model: ${percentOf(done, total)}`],
+  compile: (done, total) => ["Compiled", `Compiling kernels: ${done} of ${total}`],
+};
+
+function percentOf(done: number, total: number): string {
+  return `${Math.floor((100 * done) / Math.max(1, total))} %`;
+}
+
 /** How far the run is; before its first step, how far the preparation. */
 function Steps({ store }: { store: StoreApi<PageState> }) {
   const phase = useStore(store, (state) => state.phase);
@@ -101,19 +111,12 @@ function Steps({ store }: { store: StoreApi<PageState> }) {
   const steps = useStore(store, ({ summary }) => summary?.steps);
   const last = useStore(store, (state) => state.last);
   const asking = useStore(store, (state) => state.asking);
-  if (progress && ((phase === "preparing" && !last) || asking)) {
+  if (progress && (phase === "opening" || (phase === "preparing" && !last) || asking)) {
     const { stage, done, total } = progress;
-    const words =
-      stage === "load"
-        ? `Loading the base model: ${Math.floor((100 * done) / Math.max(1, total))} %`
-        : `Compiling kernels: ${done} of ${total}`;
+    const [label, words] = PROGRESS_WORDS[stage](done, total);
     return (
       <>
-        <progress
-          aria-label={stage === "load" ? "Loaded" : "Compiled"}
-          max={Math.max(1, total)}
-          value={done}
-        />
+        <progress aria-label={label} max={Math.max(1, total)} value={done} />
         <p className="quiet">{words}</p>
       </>
     );

@@ -8,6 +8,7 @@ interface ChooserProps<T> {
   /** What is chosen now. */
   readonly chosen: string | undefined;
   readonly optional?: boolean;
+  readonly multiple?: boolean;
   readonly reader: PickReader<T>;
   readonly accept?: string;
   readonly onChoose: (chosen: T) => void;
@@ -17,7 +18,7 @@ interface ChooserProps<T> {
 
 /** A field for files: one can drop them on it, or press it and choose. A fieldset around it can disable it. */
 export function Chooser<T>(props: ChooserProps<T>) {
-  const { title, hint, chosen, optional, reader, accept, onChoose, onClear } = props;
+  const { title, hint, chosen, optional, multiple, reader, accept, onChoose, onClear } = props;
   const [isOver, setOver] = useState(false);
   const id = useId();
   // Not in React's types: browsers know the attribute by this name only.
@@ -54,6 +55,7 @@ export function Chooser<T>(props: ChooserProps<T>) {
           className="unseen"
           aria-describedby={id}
           accept={accept}
+          multiple={multiple}
           {...directory}
           onChange={({ target }) => {
             if (target.files) take(reader.chosen(target.files));

@@ -14,6 +14,13 @@ export const singleFile: PickReader<File> = {
   dropped: async (transfer) => transfer.files[0],
 };
 
+/** Files side by side, or those of a folder that is dropped. */
+export const severalFiles: PickReader<readonly File[]> = {
+  directory: false,
+  chosen: (files) => (files.length > 0 ? [...files] : undefined),
+  dropped: async (transfer) => (await droppedFolder(transfer))?.files,
+};
+
 export const wholeFolder: PickReader<Folder> = {
   directory: true,
   chosen: chosenFolder,

@@ -2,18 +2,27 @@
 import { DataError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import { BUNDLED_SETS, type BundledSet } from "../data/bundled.ts";
-import type { Folder, OpenRequest } from "../worker/api.ts";
+import type { DataRequest, Folder, OpenRequest } from "../worker/api.ts";
 import type { Bundle } from "./bundle.ts";
-import { type OwnRow, rowsFile, type Split, splitRows, withOwnRows } from "./rows.ts";
+import { type OwnRow, ownRowsFile } from "./rows.ts";
 import type { Settings } from "./settings.ts";
 
 export type DataChoice =
   | { readonly kind: "bundled"; readonly id: string }
   | { readonly kind: "written" }
-  | { readonly kind: "file"; readonly file: File };
+  | { readonly kind: "files"; readonly files: readonly File[] };
+
+/** Keys of a run file's `train` that say how rows are read: they go with the data, not with the settings. */
+export const READING_KEYS = ["data_format", "column_mapping", "dataset_text_field", "eval_split"] as const;
+/** What of them is stated. */
+export type Reading = { readonly [key in (typeof READING_KEYS)[number]]?: JsonObject[string] };
 
 /** Where rows are held out and nothing else is said, they are looked at after every eighth of the run. */
 export const EVALUATED_SHARE = 0.125;
+/** Of one's own rows such a share is held out where nothing else is said, and of fewer rows than this none. */
+export const HELD_OUT_SHARE = 0.1;
+const FEWEST_TO_SPLIT = 10;
+const WRITTEN_NAME = "text.txt";
 
 export interface Choices {
   /** Absent: the bundled one. */
@@ -21,13 +30,15 @@ export interface Choices {
   readonly data: DataChoice;
   /** Rows of the user's own beside those of a bundled set of questions. */
   readonly ownRows: readonly OwnRow[];
-  /** Text that was written or pasted, and how it becomes rows. */
+  /** Text that was written or pasted. */
   readonly text: string;
-  readonly split: Split;
-  /** Whether some of the written rows are held out. */
-  readonly holdsOut: boolean;
-  /** Held-out rows beside a file of one's own. */
-  readonly heldOut: File | undefined;
+  readonly reading: Reading;
+  /** Rows that cannot be used are left out. */
+  readonly skipsFaulty: boolean;
+  /** Held-out rows of one's own beside those that are trained on. */
+  readonly heldOut: readonly File[] | undefined;
+  /** How conversations are written, in place of the model's own way. */
+  readonly chatTemplate: File | undefined;
   /** An adapter to go on from. */
   readonly adapter: Folder | undefined;
 }
@@ -37,9 +48,10 @@ export const FIRST_CHOICES: Choices = {
   data: { kind: "bundled", id: BUNDLED_SETS[0]!.id },
   ownRows: [],
   text: "",
-  split: "lines",
-  holdsOut: true,
+  reading: {},
+  skipsFaulty: false,
   heldOut: undefined,
+  chatTemplate: undefined,
   adapter: undefined,
 };
 
@@ -57,37 +69,54 @@ export function isChosen({ data, text }: Choices): boolean {
   return data.kind !== "written" || text.trim() !== "";
 }
 
-/** Throws GraftError where a bundled file cannot be had or a file is of no kind that is read. */
-export async function requestFor(choices: Choices, run: Settings, bundle: Bundle): Promise<OpenRequest> {
-  const [model, rows] = await Promise.all([choices.model ?? bundle.model(), rowsFor(choices, bundle)]);
-  const train = rows.heldOut ? { eval_steps: EVALUATED_SHARE, ...run.train } : run.train;
-  return { model, ...rows, run: { ...run, train }, adapter: choices.adapter };
+/** The share of the rows that is held out; null for none. `rowCount` is absent before they are read. */
+export function heldOutShare({ data, heldOut, reading }: Choices, rowCount?: number): number | null {
+  if (reading.eval_split !== undefined) return reading.eval_split as number | null;
+  const isSplit = data.kind !== "bundled" && !heldOut && (rowCount ?? FEWEST_TO_SPLIT) >= FEWEST_TO_SPLIT;
+  return isSplit ? HELD_OUT_SHARE : null;
 }
 
-async function rowsFor(choices: Choices, bundle: Bundle): Promise<Pick<OpenRequest, "data" | "heldOut">> {
-  const { data, text, split, holdsOut, ownRows } = choices;
+/** Throws GraftError where a bundled file cannot be had. */
+export async function dataRequestFor(
+  choices: Choices,
+  run: Settings,
+  bundle: Bundle,
+  rowCount?: number,
+): Promise<DataRequest> {
+  const { reading, skipsFaulty, chatTemplate } = choices;
+  const files = await filesFor(choices, bundle);
+  const eval_split = heldOutShare(choices, rowCount);
+  const isHeldOut = eval_split !== null || files.heldOut !== undefined;
+  const evaluated = isHeldOut ? { eval_steps: EVALUATED_SHARE } : {};
+  const template = chatTemplate ? { chat_template_path: chatTemplate.name } : {};
+  return {
+    ...files,
+    faulty: skipsFaulty ? "skip" : "refuse",
+    run: { lora: run.lora, train: { ...evaluated, ...run.train, ...template, ...reading, eval_split } },
+  };
+}
+
+/** Throws GraftError where the bundled model cannot be had. */
+export async function requestFor(choices: Choices, data: DataRequest, bundle: Bundle): Promise<OpenRequest> {
+  const { adapter, chatTemplate } = choices;
+  return { ...data, model: choices.model ?? (await bundle.model()), adapter, chatTemplate };
+}
+
+async function filesFor(choices: Choices, bundle: Bundle): Promise<Pick<DataRequest, "data" | "heldOut">> {
+  const { data, text, ownRows, heldOut } = choices;
   switch (data.kind) {
     case "bundled": {
       const set = bundledSetOf(choices);
       if (!set) throw new DataError("no-such-set", `There is no bundled data set "${data.id}".`);
       const held = heldOutRowsOf(set);
-      const [train, heldOut] = await Promise.all([bundle.rows(set.train), held && bundle.rows(held)]);
-      return {
-        data: set.kind === "chat" ? withOwnRows(train, ownRows) : train,
-        heldOut: heldOut || undefined,
-      };
+      const [train, heldOutRows] = await Promise.all([bundle.rows(set.train), held && bundle.rows(held)]);
+      const own = set.kind === "chat" ? ownRowsFile(ownRows) : undefined;
+      return { data: own ? [train, own] : [train], heldOut: heldOutRows ? [heldOutRows] : undefined };
     }
-    case "written": {
-      if (!holdsOut) return { data: rowsFile(text, split), heldOut: undefined };
-      const parts = splitRows(text, split);
-      return { data: parts.train, heldOut: parts.heldOut };
-    }
-    case "file": {
-      const isText = /\.(txt|md)$/i.test(data.file.name);
-      // A text file is taken as written text is; anything else is the worker's to read, or to refuse.
-      const rows = isText ? rowsFile(await data.file.text(), split) : data.file;
-      return { data: rows, heldOut: choices.heldOut };
-    }
+    case "written":
+      return { data: [new File([text], WRITTEN_NAME)], heldOut };
+    case "files":
+      return { data: data.files, heldOut };
     default:
       return data satisfies never;
   }

@@ -4,6 +4,7 @@ import { type Json, type JsonObject, sameJson } from "../base/json.ts";
 import { LORA_FIELDS, LORA_KEYS, type LoraField } from "../lora/fields.ts";
 import { TRAIN_FIELDS, TRAIN_KEYS, type TrainField } from "../train/fields.ts";
 import { expectedOf, parseRunFile, schemaOf } from "../train/runFile.ts";
+import { READING_KEYS, type Reading } from "./material.ts";
 
 /** A run file: only what differs from the defaults need stand in it. */
 export interface Settings {
@@ -58,9 +59,11 @@ const CONTROLS: Readonly<Record<TrainField["kind"], FormField["control"]>> = {
   samples: "text",
 };
 
+const isReading = (key: string): boolean => (READING_KEYS as readonly string[]).includes(key);
+
 export const FORM_FIELDS: readonly FormField[] = [
   ...LORA_KEYS.flatMap((key) => loraField(key, LORA_FIELDS[key])),
-  ...TRAIN_KEYS.map((key) => trainField(key, TRAIN_FIELDS[key])),
+  ...TRAIN_KEYS.filter((key) => !isReading(key)).map((key) => trainField(key, TRAIN_FIELDS[key])),
 ];
 
 /** What a field is called: in words where everybody meets it, else as in the run file. */
@@ -81,8 +84,8 @@ function loraField(key: string, field: LoraField): FormField[] {
   return [
     {
       ...{ section: "lora", key, description, expected, choices: [], default: field.default },
-      // init_lora_weights is true or a word: a switch would hide the word.
-      control: kind === "number" ? "number" : kind === "boolean" && v.is(schema, false) ? "switch" : "text",
+      // init_lora_weights takes words too: a switch would hide them.
+      control: kind === "number" ? "number" : expected === "true or false" ? "switch" : "text",
       accepts: (value) => v.is(schema, value),
     },
   ];
@@ -142,4 +145,11 @@ export function settingsOf(json: JsonObject, fileName: string): Settings {
   // The check has found both to be objects, where they are there.
   const { lora = {}, train = {} } = json as Partial<Record<Section, JsonObject>>;
   return { lora, train };
+}
+
+/** Settings without what they say of how rows are read, and that. */
+export function partsOf({ lora, train }: Settings): { settings: Settings; reading: Reading } {
+  const parts = (reads: boolean) =>
+    Object.fromEntries(Object.entries(train).filter(([key]) => isReading(key) === reads));
+  return { settings: { lora, train: parts(false) }, reading: parts(true) };
 }

@@ -5,11 +5,15 @@ import type { Json } from "../base/json.ts";
 import { readJsonObject } from "../base/read-json.ts";
 import { blobSource } from "../formats/sources.ts";
 import type {
+  DataEdit,
+  DataFacts,
   DeviceFacts,
   EvaluationReport,
   Failure,
   MemoryEstimate,
   Progress,
+  RecordLine,
+  RecordView,
   Report,
   Result,
   RunSummary,
@@ -32,13 +36,16 @@ import { Curves } from "./curves.ts";
 import {
   bundledSetOf,
   type Choices,
+  dataRequestFor,
   FIRST_CHOICES,
+  heldOutShare,
   isChosen,
+  type Reading,
   recommendedFor,
   requestFor,
 } from "./material.ts";
-import { firstRows, promptsFrom, type ShownRow } from "./rows.ts";
-import { changed, type Section, type Settings, settingsOf } from "./settings.ts";
+import { promptsFrom } from "./rows.ts";
+import { changed, partsOf, type Section, type Settings, settingsOf } from "./settings.ts";
 
 /**
  * choosing: something is missing or was refused. opening: files are read and the run is planned. ready: it can begin.
@@ -72,8 +79,10 @@ export interface PageState {
   readonly last: StepReport | undefined;
   /** The held-out rows' loss, before the first step and now. */
   readonly heldOut: { readonly first: EvaluationReport; readonly last: EvaluationReport } | undefined;
-  /** The first rows that are trained on. */
-  readonly preview: readonly ShownRow[];
+  /** Of the rows that were read last. */
+  readonly facts: DataFacts | undefined;
+  /** Why there are none, or why they cannot be trained on as they are. */
+  readonly dataProblem: Failure | undefined;
   readonly prompts: readonly string[];
   /** Whether they were written by hand: then other rows leave them as they are. */
   readonly promptsAreOwn: boolean;
@@ -88,6 +97,12 @@ export interface PageState {
   readonly isSaved: boolean;
   readonly problem: Failure | undefined;
   choose(choice: Partial<Choices>): void;
+  /** Says how rows are read, by the run file's keys. */
+  read(reading: Reading): void;
+  /** Changes rows; undefined where that could be done. */
+  editData(edit: DataEdit): Promise<Failure | undefined>;
+  dataLines(first: number, count: number): Promise<Result<readonly RecordLine[]>>;
+  dataRecord(record: number): Promise<Result<RecordView>>;
   set(section: Section, key: string, value: Json): void;
   /** A value that was typed and is none; undefined takes it back. */
   mistake(key: string, what: string | undefined): void;
@@ -109,7 +124,6 @@ export interface PageState {
   saved(): void;
 }
 
-const PREVIEW_ROWS = 3;
 /** Typing is not opened letter by letter. */
 const TYPING_MS = 300;
 
@@ -130,6 +144,8 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
   let asks = 0;
   let stopping = false;
   let typing: ReturnType<typeof setTimeout> | undefined;
+  /** What a run file said of how rows are read: other data is read so, too. */
+  let readingOfRun: Reading = {};
 
   const store = createStore<PageState>()((set, get) => {
     /** The run as it is chosen now is planned; what was open is ended. */
@@ -137,35 +153,57 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
       const asked = ++opens;
       clearTimeout(typing);
       endAsking();
+      void worker.stopOpening();
       const complete = isChosen(get().choices) && Object.keys(get().mistakes).length === 0;
-      const possible = complete && get().device?.ok !== false;
-      set({ ...noRun(), phase: possible ? "opening" : "choosing", problem: undefined });
-      if (!possible) return;
+      set({ ...noRun(), phase: complete ? "opening" : "choosing", problem: undefined });
+      if (!complete) {
+        set({ dataProblem: undefined, ...(isChosen(get().choices) ? {} : { facts: undefined }) });
+        return;
+      }
       if (delayMs > 0) await new Promise((resolve) => (typing = setTimeout(resolve, delayMs)));
       if (asked !== opens) return;
-      let result: Result<RunSummary>;
+      let result: Result<RunSummary> | undefined;
       try {
-        const request = await requestFor(get().choices, get().settings, bundle);
-        if (asked !== opens) return;
-        void preview(request.data);
-        result = await worker.open(request);
+        result = await opened(asked);
       } catch (thrown) {
         result = failure(thrown);
       }
       // Meanwhile something else was chosen: what counts is the answer to that.
       if (asked !== opens) return;
-      if (result.ok) set({ phase: "ready", summary: result.value });
+      set({ progress: undefined });
+      if (result?.ok) set({ phase: "ready", summary: result.value });
       else set({ phase: "choosing", problem: result });
     }
 
-    async function preview(rows: File): Promise<void> {
-      const asked = opens;
-      const first = await firstRows(rows, PREVIEW_ROWS);
-      if (asked !== opens) return;
-      set({ preview: first });
-      if (bundledSetOf(get().choices) || get().promptsAreOwn || first.length === 0) return;
-      const form = first.some(({ question }) => question !== undefined) ? "chat" : "text";
-      set({ prompts: promptsFrom(first), promptForm: form });
+    /** Rows are read, then the run is planned; undefined where the rows do not allow it. */
+    async function opened(asked: number): Promise<Result<RunSummary> | undefined> {
+      const onProgress = (progress: Progress) => asked === opens && set({ progress });
+      const { choices, settings } = get();
+      let request = await dataRequestFor(choices, settings, bundle);
+      if (asked !== opens) return undefined;
+      let read = await worker.readData(request, onProgress);
+      const rowCount = read.ok ? read.value.train + (read.value.heldOut ?? 0) : 0;
+      if (asked === opens && heldOutShare(choices, rowCount) !== heldOutShare(choices)) {
+        request = await dataRequestFor(choices, settings, bundle, rowCount);
+        read = await worker.readData(request, onProgress);
+      }
+      if (asked !== opens) return undefined;
+      const isPlanned = takeFacts(read) && get().device?.ok !== false;
+      if (!isPlanned) return undefined;
+      const whole = await requestFor(choices, request, bundle);
+      return asked === opens ? worker.open(whole, onProgress) : undefined;
+    }
+
+    /** Whether there are rows to train on. */
+    function takeFacts(read: Result<DataFacts>): boolean {
+      const facts = read.ok ? read.value : undefined;
+      set({ facts, dataProblem: read.ok ? facts?.refusal : read });
+      if (!facts || facts.refusal) return false;
+      const { preview } = facts;
+      if (bundledSetOf(get().choices) || get().promptsAreOwn || preview.length === 0) return true;
+      const form = preview.some(({ question }) => question !== undefined) ? "chat" : "text";
+      set({ prompts: promptsFrom(preview), promptForm: form });
+      return true;
     }
 
     async function measure(): Promise<void> {
@@ -214,7 +252,8 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
       mistakes: {},
       device: undefined,
       ...noRun(),
-      preview: [],
+      facts: undefined,
+      dataProblem: undefined,
       promptsAreOwn: false,
       prompts: bundledSetOf(FIRST_CHOICES)?.prompts ?? [],
       promptForm: bundledSetOf(FIRST_CHOICES)?.kind ?? "text",
@@ -225,7 +264,10 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
       problem: undefined,
       choose: (choice) => {
         const { choices, settingsAreOwn, settings } = get();
-        const next = { ...choices, ...choice };
+        const isOtherData =
+          choice.data && (choice.data.kind !== "written" || choices.data.kind !== "written");
+        const fresh = isOtherData ? { reading: readingOfRun, skipsFaulty: false, heldOut: undefined } : {};
+        const next = { ...choices, ...fresh, ...choice };
         const before = bundledSetOf(choices);
         const now = bundledSetOf(next);
         const isOther = before !== now || choices.model !== next.model;
@@ -235,10 +277,24 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
           ...(now && before !== now
             ? { prompts: now.prompts, promptForm: now.kind, promptsAreOwn: false }
             : {}),
-          ...(before && !now ? { prompts: [], preview: [], promptsAreOwn: false } : {}),
+          ...(before && !now ? { prompts: [], promptsAreOwn: false } : {}),
+          ...(isOtherData ? { facts: undefined, dataProblem: undefined } : {}),
         });
         void open("text" in choice || "ownRows" in choice ? TYPING_MS : 0);
       },
+      read: (reading) => {
+        set({ choices: { ...get().choices, reading: { ...get().choices.reading, ...reading } } });
+        void open(TYPING_MS);
+      },
+      editData: async (edit) => {
+        const result = await worker.editData(edit);
+        if (!result.ok) return result;
+        set({ facts: result.value });
+        void open();
+        return undefined;
+      },
+      dataLines: (first, count) => worker.dataLines(first, count),
+      dataRecord: (record) => worker.dataRecord(record),
       set: (section, key, value) => {
         const { [key]: _, ...mistakes } = get().mistakes;
         set({ settings: changed(get().settings, section, key, value), settingsAreOwn: true, mistakes });
@@ -259,9 +315,14 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
         const asked = ++opens;
         set({ ...noRun(), phase: "opening", problem: undefined });
         try {
-          const settings = settingsOf(await readJsonObject(blobSource(file, file.name)), file.name);
+          const json = await readJsonObject(blobSource(file, file.name));
+          const { settings, reading: stated } = partsOf(settingsOf(json, file.name));
+          // Where it holds nothing out, nothing is.
+          const reading = { eval_split: null, ...stated };
           if (asked !== opens) return;
-          set({ settings, settingsAreOwn: true, mistakes: {} });
+          readingOfRun = reading;
+          const choices = { ...get().choices, reading };
+          set({ choices, settings, settingsAreOwn: true, mistakes: {} });
           await open();
         } catch (thrown) {
           if (asked === opens) set({ phase: "choosing", problem: failure(thrown) });
@@ -298,6 +359,10 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
         if (get().phase === "paused") {
           endAsking();
           void conclude();
+          return;
+        }
+        if (get().phase === "opening") {
+          void worker.stopOpening();
           return;
         }
         stopping = true;
@@ -384,9 +449,8 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
       const device = await worker.device();
       store.setState({ device });
       if (!device.ok) {
-        // What is being opened would be refused for the same reason.
-        opens++;
-        store.setState({ ...noRun(), phase: "choosing", problem: undefined });
+        // What is being opened would be refused for the same reason. Rows can be looked at all the same.
+        store.getState().choose({});
       }
       const problem = await lost;
       opens++;

@@ -1,5 +1,6 @@
 import type { ComponentType } from "react";
 import type { StoreApi } from "zustand/vanilla";
+import { RowsView } from "./RowsView.tsx";
 import type { PageState } from "./store.ts";
 import { TrainView } from "./TrainView.tsx";
 
@@ -10,4 +11,7 @@ export interface View {
 }
 
 /** What the page can show, one at a time. Where there are several, tabs choose between them. */
-export const VIEWS: readonly [View, ...View[]] = [{ id: "train", title: "Train", component: TrainView }];
+export const VIEWS: readonly [View, ...View[]] = [
+  { id: "train", title: "Train", component: TrainView },
+  { id: "data", title: "Data", component: RowsView },
+];

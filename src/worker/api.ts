@@ -4,24 +4,36 @@
  */
 import type { Failure, Result } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
+import type { RowLengths } from "../data/cuts.ts";
+import type { Fault } from "../data/faults.ts";
 import type { Message } from "../data/rows.ts";
+import type { DataEdit, DataFacts, RecordLine, RecordValues, ShownRow } from "../train/openData.ts";
 import type { Prompt } from "../train/prompts.ts";
 import type { EvaluationReport, Report, Sample, SampleReport, StepReport } from "../train/reports.ts";
+import type { RowTokens } from "../train/rowTokens.ts";
 import type { Sampling } from "../train/sampling.ts";
 import type { TrainOutcome } from "../train/session.ts";
 import type { MemoryEstimate } from "../train/trainer.ts";
 
 export type {
+  DataEdit,
+  DataFacts,
   EvaluationReport,
   Failure,
+  Fault,
   MemoryEstimate,
   Message,
   Prompt,
+  RecordLine,
+  RecordValues,
   Report,
   Result,
+  RowLengths,
+  RowTokens,
   Sample,
   SampleReport,
   Sampling,
+  ShownRow,
   StepReport,
   TrainOutcome,
 };
@@ -42,15 +54,22 @@ export interface Folder {
 }
 
 /** Files are handed over as they are: the worker reads what it needs of them, when it needs it. */
-export interface OpenRequest {
+export interface DataRequest {
+  /** Files of rows to train on. */
+  readonly data: readonly File[];
+  /** Files of rows that are never trained on. */
+  readonly heldOut?: readonly File[] | undefined;
+  /** Whether rows that cannot be used refuse their file (the default), or are counted and left out. */
+  readonly faulty?: "refuse" | "skip" | undefined;
+  /** A run file, or what one holds; {} for the defaults. It says how rows are read, too. */
+  readonly run: File | JsonObject;
+}
+
+export interface OpenRequest extends DataRequest {
   /** A Hugging Face checkpoint. */
   readonly model: Folder;
-  /** Rows to train on, one JSON object a line. */
-  readonly data: File;
-  /** Rows of the same kind that are never trained on. */
-  readonly heldOut?: File | undefined;
-  /** A run file, or what one holds; {} for the defaults. */
-  readonly run: File | JsonObject;
+  /** How conversations are written, in place of the model's own way. */
+  readonly chatTemplate?: File | undefined;
   /** An adapter to start from, as PEFT saves them. */
   readonly adapter?: Folder | undefined;
 }
@@ -64,6 +83,10 @@ export interface RunSummary {
   readonly trainable: readonly { readonly key: string; readonly shape: readonly number[] }[];
   readonly trainableCount: number;
   readonly steps: number;
+  /** Optimizer steps of one epoch: without packing, and with it. */
+  readonly stepsPerEpoch: { readonly plain: number; readonly packed: number };
+  /** Of the rows that are trained on, before they were cut. */
+  readonly lengths: RowLengths;
   /** In bytes; known before any of it is taken. */
   readonly memory: MemoryEstimate;
   readonly rows: RowCounts;
@@ -73,8 +96,9 @@ export interface RunSummary {
 
 export interface RowCounts {
   readonly used: number;
-  /** Nothing to train on. */
+  /** Nothing to train on; the first of them, and why. */
   readonly leftOut: number;
+  readonly faults: readonly Fault[];
   /** Longer than max_length. */
   readonly cut: number;
   readonly tokens: number;
@@ -84,9 +108,16 @@ export interface RowCounts {
   readonly replacedSurrogates: number;
 }
 
-/** Before the first step: bytes of the base model, then pipelines. */
+/** What a record of the data holds, and what the open model makes of it. */
+export interface RecordView {
+  readonly values: RecordValues;
+  /** Absent where no model was opened with these rows. */
+  readonly tokens: Result<RowTokens> | undefined;
+}
+
+/** Before the first step: bytes of the data, rows that are tokenised, bytes of the base model, pipelines. */
 export interface Progress {
-  readonly stage: "load" | "compile";
+  readonly stage: "read" | "encode" | "load" | "compile";
   readonly done: number;
   readonly total: number;
 }
@@ -111,8 +142,18 @@ export interface TrainApi {
   device(): Promise<Result<DeviceFacts>>;
   /** Answers only when the device has been lost; what the open run had trained is lost with it. */
   deviceLost(): Promise<Failure>;
+  /** Reads rows, and says what they are. Files that were read before, and edits to them, are kept. */
+  readData(request: DataRequest, onProgress: (progress: Progress) => void): Promise<Result<DataFacts>>;
+  /** Changes the rows that were read. The run that is open keeps those that it was opened with. */
+  editData(edit: DataEdit): Promise<Result<DataFacts>>;
+  /** Rows as they stand in their files, one after the other; at once, while steps are taken too. */
+  dataLines(first: number, count: number): Promise<Result<readonly RecordLine[]>>;
+  /** One of them whole, and its tokens. */
+  dataRecord(record: number): Promise<Result<RecordView>>;
   /** Reads and plans a run; takes no memory on the device yet. A run that is open is ended first. */
-  open(request: OpenRequest): Promise<Result<RunSummary>>;
+  open(request: OpenRequest, onProgress: (progress: Progress) => void): Promise<Result<RunSummary>>;
+  /** Lets `readData` and `open` return with a failure. */
+  stopOpening(): Promise<void>;
   /**
    * Takes the steps of the open run that are left, until none is or `pause` is called. The first time it loads the
    * base model and compiles. Reports come in order, those of 50 ms at once. Held-out rows are evaluated and the run

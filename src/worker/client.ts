@@ -4,10 +4,15 @@ import { type Failure, failure, GraftError, type Result } from "../base/errors.t
 import type {
   AnswerRequest,
   AnswerText,
+  DataEdit,
+  DataFacts,
+  DataRequest,
   DeviceFacts,
   MemoryEstimate,
   OpenRequest,
   Progress,
+  RecordLine,
+  RecordView,
   Report,
   RunSummary,
   TrainApi,
@@ -41,8 +46,28 @@ export class TrainClient implements TrainApi {
     return Promise.race([this.remote.deviceLost().catch(failure), this.died]);
   }
 
-  open(request: OpenRequest): Promise<Result<RunSummary>> {
-    return this.answer(this.remote.open(request));
+  readData(request: DataRequest, onProgress: (progress: Progress) => void): Promise<Result<DataFacts>> {
+    return this.answer(this.remote.readData(request, proxy(onProgress)));
+  }
+
+  editData(edit: DataEdit): Promise<Result<DataFacts>> {
+    return this.answer(this.remote.editData(edit));
+  }
+
+  dataLines(first: number, count: number): Promise<Result<readonly RecordLine[]>> {
+    return this.answer(this.remote.dataLines(first, count));
+  }
+
+  dataRecord(record: number): Promise<Result<RecordView>> {
+    return this.answer(this.remote.dataRecord(record));
+  }
+
+  open(request: OpenRequest, onProgress: (progress: Progress) => void): Promise<Result<RunSummary>> {
+    return this.answer(this.remote.open(request, proxy(onProgress)));
+  }
+
+  async stopOpening(): Promise<void> {
+    await this.remote.stopOpening().catch(() => {});
   }
 
   train(

@@ -1,23 +1,35 @@
 /** The engine behind the worker's API: one device, one run at a time. It knows no worker, so Node can run it too. */
 import { transfer } from "comlink";
-import { ConfigError, type DeviceError, failure, type Result, success } from "../base/errors.ts";
+import { ConfigError, DataError, type DeviceError, failure, type Result, success } from "../base/errors.ts";
 import { readJsonObject } from "../base/read-json.ts";
-import { type ParsedRows, parseRows, rowFormat } from "../data/rows.ts";
+import type { FoundTemplate } from "../data/chat.ts";
+import { KEPT_FAULTS } from "../data/faults.ts";
+import { packRows } from "../data/pack.ts";
+import type { ParsedRows } from "../data/rows.ts";
+import { stepsPerEpoch } from "../data/steps.ts";
 import type { StartTemplatePort } from "../data/templateWorker.ts";
-import type { TokenisedRows } from "../data/tokenize.ts";
+import type { TokenisedRow, TokenisedRows } from "../data/tokenize.ts";
 import { blobFileSet, blobSource } from "../formats/sources.ts";
 import { Gpu } from "../gpu/device.ts";
 import { Kernels } from "../gpu/kernels.ts";
-import { parseRunFile } from "../train/runFile.ts";
+import type { TrainConfig } from "../train/fields.ts";
+import { OpenData } from "../train/openData.ts";
+import { type RowReader, rowTokens } from "../train/rowTokens.ts";
+import { parseRunFile, type RunConfig } from "../train/runFile.ts";
 import { Session } from "../train/session.ts";
 import type {
   AnswerRequest,
   AnswerText,
+  DataEdit,
+  DataFacts,
+  DataRequest,
   DeviceFacts,
   Failure,
   MemoryEstimate,
   OpenRequest,
   Progress,
+  RecordLine,
+  RecordView,
   Report,
   RowCounts,
   RunSummary,
@@ -26,6 +38,7 @@ import type {
 } from "./api.ts";
 import { Batches } from "./batches.ts";
 import { type FoundDevice, faultError, lostError } from "./device.ts";
+import { EncodedCache } from "./encodedCache.ts";
 
 /** About what a person sees as one moment. */
 const REPORT_INTERVAL_MS = 50;
@@ -56,6 +69,13 @@ export class TrainHost implements TrainApi {
   private held: HeldDevice | undefined;
   private run: OpenRun | undefined;
   private onProgress: ((progress: Progress) => void) | undefined;
+  private readonly data = new OpenData();
+  /** How the data that was read last is meant. */
+  private meaning: { train: TrainConfig; faulty: "refuse" | "skip" } | undefined;
+  private readonly encoded = new EncodedCache();
+  /** How the model that was opened last reads rows. */
+  private reader: RowReader | undefined;
+  private opening = new AbortController();
   private pauses = 0;
   private answerStops = 0;
   private lossListeners: ((lost: Failure) => void)[] = [];
@@ -75,17 +95,51 @@ export class TrainHost implements TrainApi {
     return new Promise((resolve) => this.lossListeners.push(resolve));
   }
 
-  open(request: OpenRequest): Promise<Result<RunSummary>> {
+  readData(request: DataRequest, onProgress: (progress: Progress) => void): Promise<Result<DataFacts>> {
+    const { signal } = this.beginOpening();
+    return this.inTurn(async () => {
+      signal.throwIfAborted();
+      return this.readRows(request, await runOf(request), signal, onProgress);
+    });
+  }
+
+  editData(edit: DataEdit): Promise<Result<DataFacts>> {
+    return this.inTurn(async () => {
+      this.data.edit(edit);
+      return this.factsNow();
+    });
+  }
+
+  async dataLines(first: number, count: number): Promise<Result<readonly RecordLine[]>> {
+    try {
+      return success(this.data.lines(first, count));
+    } catch (thrown) {
+      return failure(thrown);
+    }
+  }
+
+  async dataRecord(record: number): Promise<Result<RecordView>> {
+    try {
+      const values = this.data.values(record);
+      const row = this.data.row(record);
+      if (!row || !this.reader) return success({ values, tokens: undefined });
+      const tokens = await rowTokens(row, this.reader).then(success, failure);
+      return success({ values, tokens });
+    } catch (thrown) {
+      return failure(thrown);
+    }
+  }
+
+  open(request: OpenRequest, onProgress: (progress: Progress) => void): Promise<Result<RunSummary>> {
     this.pauses++;
+    const { signal } = this.beginOpening();
     return this.inTurn(async () => {
       this.endRun();
-      const { model, data, adapter } = request;
-      const config =
-        request.run instanceof File
-          ? parseRunFile(await readJsonObject(blobSource(request.run, request.run.name)), request.run.name)
-          : parseRunFile(request.run, "the run");
-      const parsed = await readRows(data);
-      const heldOut = request.heldOut && (await readRows(request.heldOut));
+      signal.throwIfAborted();
+      const { model, adapter } = request;
+      const run = await runOf(request);
+      await this.readRows(request, run, signal, onProgress);
+      const dataset = this.data.dataset(run.train, faultyOf(request));
       const held = await this.acquire();
       const session = await Session.open(
         held.gpu,
@@ -93,16 +147,27 @@ export class TrainHost implements TrainApi {
         {
           model: blobFileSet(model.label, model.files),
           adapter: adapter && blobFileSet(adapter.label, adapter.files),
-          rows: parsed.rows,
-          heldOut: heldOut?.rows,
-          run: config,
+          rows: dataset.train,
+          heldOut: dataset.heldOut,
+          run,
+          chatTemplate: await templateOf(request),
           startTemplates: this.startTemplates,
+          encode: (rows, reader) => {
+            this.reader = reader;
+            const progress = (done: number, total: number) => onProgress({ stage: "encode", done, total });
+            return this.encoded.encode(rows, reader, filesKey(model.files), { signal, onProgress: progress });
+          },
         },
         { onProgress: (stage, done, total) => this.onProgress?.({ stage, done, total }) },
       );
-      this.run = { session, held, modelLabel: model.label, dataName: data.name, prepared: false };
-      return summaryOf(session, parsed, heldOut);
+      const dataName = request.data.map(({ name }) => name).join(", ");
+      this.run = { session, held, modelLabel: model.label, dataName, prepared: false };
+      return summaryOf(session, dataset.parsed, run.train);
     });
+  }
+
+  async stopOpening(): Promise<void> {
+    this.opening.abort(new DataError("stopped", "It was stopped before all rows were read."));
   }
 
   train(
@@ -207,7 +272,41 @@ export class TrainHost implements TrainApi {
     throw new ConfigError("nothing-open", "No run is open.", "Open a model and data first.");
   }
 
+  /** What was being opened is stopped: what counts is what is asked for now. */
+  private beginOpening(): AbortController {
+    void this.stopOpening();
+    this.opening = new AbortController();
+    return this.opening;
+  }
+
+  private async readRows(
+    request: DataRequest,
+    { train }: RunConfig,
+    signal: AbortSignal,
+    onProgress: (progress: Progress) => void,
+  ): Promise<DataFacts> {
+    const { data, heldOut = [] } = request;
+    const sourcesOf = (files: readonly File[]) => files.map((file) => blobSource(file, file.name));
+    const key = `${filesKey(data)} ${filesKey(heldOut)}`;
+    let told = 0;
+    const tell = (done: number, total: number): void => {
+      if (performance.now() - told < REPORT_INTERVAL_MS) return;
+      told = performance.now();
+      onProgress({ stage: "read", done, total });
+    };
+    const sources = { train: sourcesOf(data), heldOut: sourcesOf(heldOut), key };
+    await this.data.read(sources, train, { signal, onProgress: tell });
+    this.meaning = { train, faulty: faultyOf(request) };
+    return this.factsNow();
+  }
+
+  private factsNow(): DataFacts {
+    if (!this.meaning) throw new ConfigError("no-data", "No data was read.", "Choose data first.");
+    return this.data.facts(this.meaning.train, this.meaning.faulty);
+  }
+
   private endRun(): void {
+    this.reader?.options.template.close();
     this.run?.session.destroy();
     this.run = undefined;
     this.onProgress = undefined;
@@ -266,28 +365,55 @@ export class TrainHost implements TrainApi {
   }
 }
 
-function readRows(file: File): Promise<ParsedRows> {
-  return parseRows(blobSource(file, file.name), { format: rowFormat(file.name) });
+async function runOf({ run }: DataRequest): Promise<RunConfig> {
+  if (!(run instanceof File)) return parseRunFile(run, "the run");
+  return parseRunFile(await readJsonObject(blobSource(run, run.name)), run.name);
 }
 
-function summaryOf({ summary }: Session, parsed: ParsedRows, heldOut: ParsedRows | undefined): RunSummary {
-  const { modelType, parameters, trainable, trainableCount, steps, memory, warnings } = summary;
+function faultyOf({ faulty = "refuse" }: DataRequest): "refuse" | "skip" {
+  return faulty;
+}
+
+async function templateOf({ chatTemplate }: OpenRequest): Promise<FoundTemplate | undefined> {
+  return chatTemplate && { template: await chatTemplate.text() };
+}
+
+/** Equal for files that have not changed. */
+function filesKey(files: readonly File[]): string {
+  return JSON.stringify(files.map(({ name, size, lastModified }) => [name, size, lastModified]));
+}
+
+function summaryOf(
+  { summary }: Session,
+  [parsed, heldOut]: readonly ParsedRows[],
+  train: TrainConfig,
+): RunSummary {
+  const { modelType, parameters, trainable, trainableCount, steps, memory, warnings, tokenised } = summary;
   return {
-    modelType,
-    parameters,
-    trainable,
-    trainableCount,
-    steps,
-    memory,
-    rows: countsOf(summary.tokenised, parsed),
-    heldOut: summary.heldOut && heldOut && countsOf(summary.heldOut, heldOut),
-    warnings,
+    ...{ modelType, parameters, trainable, trainableCount, steps, memory, warnings },
+    stepsPerEpoch: epochsOf(tokenised.rows, train),
+    lengths: tokenised.lengths,
+    rows: countsOf(tokenised, parsed),
+    heldOut: summary.heldOut && countsOf(summary.heldOut, heldOut),
   };
 }
 
-function countsOf(tokenised: TokenisedRows, { replacedSurrogates }: ParsedRows): RowCounts {
-  const { rows, leftOut, cut, tokens, targets } = tokenised;
-  return { used: rows.length, leftOut, cut, tokens, targets, replacedSurrogates };
+function epochsOf(rows: readonly TokenisedRow[], train: TrainConfig): RunSummary["stepsPerEpoch"] {
+  const packs = packRows(rows, train.per_device_train_batch_size * train.max_length);
+  return {
+    plain: stepsPerEpoch(rows.length, train),
+    packed: stepsPerEpoch(packs.length, { ...train, per_device_train_batch_size: 1 }),
+  };
+}
+
+/** A held-out share was read with the rows that are trained on, and counted there. */
+function countsOf(tokenised: TokenisedRows, parsed: ParsedRows | undefined): RowCounts {
+  const { rows, leftOut, faults, cut, tokens, targets } = tokenised;
+  const { replacedSurrogates = 0 } = parsed ?? {};
+  return {
+    ...{ used: rows.length, leftOut, faults: faults.slice(0, KEPT_FAULTS) },
+    ...{ cut, tokens, targets, replacedSurrogates },
+  };
 }
 
 /** Runs `work`, whose items are handed on in batches, all of them before its end is told. */

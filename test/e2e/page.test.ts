@@ -72,11 +72,12 @@ describe("with a GPU", () => {
 
   it("says what a data file should look like", async () => {
     const session = await TrainPage.open(browser);
-    await session.choose({ model: files.model, data: `${files.model}/config.json` });
+    await session.choose({ model: files.model, data: `${files.model}/model.safetensors` });
     await session.page.getByRole("alert").waitFor();
     const { message, remedy } = await alertOf(session.page);
-    expect(message).toContain("config.json is a .json file.");
-    expect(remedy).toContain("call the file .jsonl");
+    expect(message).toContain("model.safetensors holds bytes that are no text");
+    expect(message).toContain("Graft reads JSONL, JSON, CSV, TSV, Parquet and plain text.");
+    expect(remedy).toContain("save it as UTF-8");
     await session.page.close();
   });
 

@@ -1,16 +1,24 @@
 /**
  * A worker that gives back what another one once gave: reports that were recorded, answers that were written down. It
- * trains nothing. With it the page is tested on what takes hours, or cannot be had twice.
+ * reads rows, and trains nothing. With it the page is tested on what takes hours, or cannot be had twice.
  */
+import { blobSource } from "../../src/formats/sources.ts";
+import { OpenData } from "../../src/train/openData.ts";
+import { parseRunFile } from "../../src/train/runFile.ts";
 import type {
   AnswerRequest,
   AnswerText,
+  DataEdit,
+  DataFacts,
+  DataRequest,
   DeviceFacts,
   EvaluationReport,
   Failure,
   MemoryEstimate,
   OpenRequest,
   Progress,
+  RecordLine,
+  RecordView,
   Report,
   Result,
   RunSummary,
@@ -20,7 +28,7 @@ import type {
 } from "../../src/worker/api.ts";
 
 const MEMORY = { base: 1024, adapter: 512, optimizer: 512, activations: 2048, inputs: 256, control: 256 };
-const ROWS = { used: 3, leftOut: 0, cut: 0, tokens: 60, targets: 57, replacedSurrogates: 0 };
+const ROWS = { used: 3, leftOut: 0, faults: [], cut: 0, tokens: 60, targets: 57, replacedSurrogates: 0 };
 
 export interface Recording {
   /** Batches as they came, each after so many milliseconds. */
@@ -39,6 +47,8 @@ export class RecordedWorker implements TrainApi {
   /** What the next call is refused with. */
   refusal: Failure | undefined;
   private readonly recording: Recording;
+  private readonly data = new OpenData();
+  private meaning = parseRunFile({}, "run").train;
   private batches: Iterator<readonly Report[]> | undefined;
   private isPaused = false;
   private steps = 0;
@@ -58,6 +68,29 @@ export class RecordedWorker implements TrainApi {
     });
   }
 
+  async readData({ data, heldOut = [], run }: DataRequest): Promise<Result<DataFacts>> {
+    const sourcesOf = (files: readonly File[]) => files.map((file) => blobSource(file, file.name));
+    const key = [...data, ...heldOut].map(({ name, size }) => `${name} ${size}`).join();
+    this.meaning = parseRunFile(run, "run").train;
+    await this.data.read({ train: sourcesOf(data), heldOut: sourcesOf(heldOut), key }, this.meaning);
+    return { ok: true, value: this.data.facts(this.meaning, "skip") };
+  }
+
+  async editData(edit: DataEdit): Promise<Result<DataFacts>> {
+    this.data.edit(edit);
+    return { ok: true, value: this.data.facts(this.meaning, "skip") };
+  }
+
+  async dataLines(first: number, count: number): Promise<Result<readonly RecordLine[]>> {
+    return { ok: true, value: this.data.lines(first, count) };
+  }
+
+  async dataRecord(record: number): Promise<Result<RecordView>> {
+    return { ok: true, value: { values: this.data.values(record), tokens: undefined } };
+  }
+
+  async stopOpening(): Promise<void> {}
+
   async open(request: OpenRequest): Promise<Result<RunSummary>> {
     if (this.refusal) return this.refusal;
     this.opened.push(request);
@@ -69,6 +102,11 @@ export class RecordedWorker implements TrainApi {
         parameters: 1000,
         trainable: [{ key: "a", shape: [2, 2] }],
         trainableCount: 4,
+      },
+      stepsPerEpoch: { plain: 1, packed: 1 },
+      lengths: {
+        length: Uint32Array.of(10, 20, 30),
+        ...{ firstLearnt: Uint32Array.of(1, 1, 1), endLearnt: Uint32Array.of(10, 20, 30) },
       },
       ...{ steps: this.recording.steps, memory: MEMORY, rows: ROWS, warnings: [] },
       heldOut: request.heldOut && ROWS,

@@ -43,18 +43,18 @@ const state = (store: StoreApi<PageState>) => store.getState();
 describe("the page's store", () => {
   it("opens the bundled model with the first data set, its held-out rows and its settings", async () => {
     const { worker, store } = opened();
-    const { preview, prompts } = await reaches(store, "ready");
+    const { facts, prompts } = await reaches(store, "ready");
     const request = worker.opened[0]!;
     expect(request.model.label).toBe("toy");
-    expect([request.data.name, request.heldOut?.name]).toEqual([
+    expect([request.data[0]?.name, request.heldOut?.[0]?.name]).toEqual([
       "capitals.train.jsonl",
       "capitals.held.jsonl",
     ]);
     const { lora, train } = recommendedFor(state(store).choices);
-    expect(request.run).toEqual({ lora, train: { ...train, eval_steps: 0.125 } });
+    expect(request.run).toEqual({ lora, train: { ...train, eval_steps: 0.125, eval_split: null } });
     expect(prompts).toContain("What is the capital of France?");
-    await until(store, () => state(store).preview.length > 0);
-    expect(preview.length).toBeLessThanOrEqual(3);
+    expect(facts).toMatchObject({ train: 60, heldOut: 60, refusal: undefined });
+    expect(facts?.preview).toHaveLength(3);
   });
 
   it("keeps what a run reports, and at its end has the adapter, both answers and both scores", async () => {
@@ -72,7 +72,7 @@ describe("the page's store", () => {
     const { worker, store } = opened({ answer });
     state(store).choose({ ownRows: [{ question: "What is the capital of Utopia?", answer: "Amaurot." }] });
     await reaches(store, "ready");
-    expect(await worker.opened.at(-1)!.data.text()).toContain("Amaurot.");
+    expect(await worker.opened.at(-1)!.data[1]!.text()).toContain("Amaurot.");
     await state(store).train();
     const { phase, last, heldOut, curves, adapter, asked, scores } = state(store);
     expect(phase).toBe("done");
@@ -195,7 +195,7 @@ describe("the page's store", () => {
     expect(state(store).settings).toEqual({ lora: { r: 2 }, train: {} });
   });
 
-  it("trains on text that was pasted, with every tenth row held out, and asks what it begins with", async () => {
+  it("trains on text that was pasted, with a tenth of the rows held out, and asks what it begins with", async () => {
     const { worker, store } = opened();
     await reaches(store, "ready");
     state(store).choose({ data: { kind: "written" } });
@@ -203,11 +203,46 @@ describe("the page's store", () => {
     const text = Array.from({ length: 20 }, (_, i) => `Row ${i} of some text that goes on`).join("\n");
     state(store).choose({ text, data: { kind: "written" } });
     await reaches(store, "ready");
-    const { data, heldOut } = worker.opened.at(-1)!;
-    expect((await data.text()).split("\n")).toHaveLength(18);
-    expect((await heldOut!.text()).split("\n")).toHaveLength(2);
-    await until(store, ({ prompts }) => prompts.length > 0);
-    expect(state(store).prompts[0]).toBe("Row 0 of some text");
+    const { data, run } = worker.opened.at(-1)!;
+    expect(await data[0]!.text()).toBe(text);
+    expect(run).toMatchObject({ train: { eval_split: 0.1, eval_steps: 0.125 } });
+    expect(state(store).facts).toMatchObject({ train: 18, heldOut: 2 });
+    expect(state(store).prompts[0]).toMatch(/^Row \d of some text$/);
     expect(state(store).promptForm).toBe("text");
+    state(store).choose({ text: "One.\nTwo.", data: { kind: "written" } });
+    await until(store, ({ facts, phase }) => phase === "ready" && facts?.train === 2);
+    expect(worker.opened.at(-1)!.run).toMatchObject({ train: { eval_split: null } });
+  });
+});
+
+describe("rows of one's own", () => {
+  const csv = new File(["Frage,Antwort\nWer?,Ich.\nWas?,Das.\nWer?,Ich.\n"], "a.csv");
+
+  it("wait until it is said what their columns mean, and are edited", async () => {
+    const { worker, store } = opened();
+    state(store).choose({ data: { kind: "files", files: [csv] } });
+    await until(store, ({ phase, dataProblem }) => phase === "choosing" && dataProblem !== undefined);
+    expect(state(store).problem).toBeUndefined();
+    expect(state(store).facts).toMatchObject({ shape: undefined, guess: { user: "{Frage}" } });
+    state(store).read({ column_mapping: { prompt: "{Frage}", completion: "{Antwort}" } });
+    await reaches(store, "ready");
+    expect(state(store).facts).toMatchObject({ train: 3, duplicates: 1, shape: { kind: "mapping" } });
+    expect(await state(store).editData({ kind: "remove-duplicates" })).toBeUndefined();
+    await until(store, ({ phase, facts }) => phase === "ready" && facts?.train === 2);
+    expect(await state(store).dataLines(0, 9)).toMatchObject({ value: [{ cells: ["Wer?", "Ich."] }, {}] });
+    // What was said of these columns is not said of other data.
+    state(store).choose({ data: { kind: "bundled", id: "capitals" } });
+    await reaches(store, "ready");
+    expect(worker.opened.at(-1)!.run).not.toHaveProperty("train.column_mapping");
+  });
+
+  it("are read as a run file says, whichever comes first", async () => {
+    const { store } = opened();
+    const run = { train: { column_mapping: { text: "{Antwort}" }, max_steps: 5 } };
+    await state(store).readRun(new File([JSON.stringify(run)], "run.json"));
+    expect(state(store).settings.train).toEqual({ max_steps: 5 });
+    state(store).choose({ data: { kind: "files", files: [csv] } });
+    await reaches(store, "ready");
+    expect(state(store).facts?.preview[0]).toEqual({ text: "Ich." });
   });
 });

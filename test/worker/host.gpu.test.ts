@@ -33,7 +33,7 @@ function folder(path: string): Folder {
 function request(): OpenRequest {
   return {
     model: folder(`${DUMPS}/bases/gpt2_gelu`),
-    data: file(`${DUMPS}/data/short.jsonl`),
+    data: [file(`${DUMPS}/data/short.jsonl`)],
     run: file(`${DUMPS}/runs/gpt2_gelu/run.json`),
     adapter: folder(`${DUMPS}/runs/gpt2_gelu/initial`),
   };
@@ -47,12 +47,12 @@ function valueIn<T>(result: Result<T>): T {
 const ignore = () => {};
 
 it("goes on after a pause as if there had been none", async () => {
-  const summary = valueIn(await host.open(request()));
+  const summary = valueIn(await host.open(request(), ignore));
   expect(summary).toMatchObject({ modelType: "gpt2", steps: 30, rows: { used: 10, leftOut: 0 } });
   valueIn(await host.train(ignore, ignore));
   const straight = valueIn(await host.adapter());
 
-  valueIn(await host.open(request()));
+  valueIn(await host.open(request(), ignore));
   const seen: Report[] = [];
   const first = await host.train(ignore, (reports) => {
     seen.push(...reports);
@@ -85,7 +85,9 @@ it("goes on after a pause as if there had been none", async () => {
 it("answers before, between and after the steps, and reports on held-out rows", async () => {
   const heldOut = new File(['{"text":"the tree grows by the river"}\n'], "held.jsonl");
   const run = { train: { max_steps: 4, eval_steps: 2, learning_rate: 0.01, shuffle: false } };
-  const summary = valueIn(await host.open({ ...request(), run, adapter: undefined, heldOut }));
+  const summary = valueIn(
+    await host.open({ ...request(), run, adapter: undefined, heldOut: [heldOut] }, ignore),
+  );
   expect(summary.heldOut).toMatchObject({ used: 1, leftOut: 0 });
   const prompts = [{ text: "the tree" }, { text: "a" }];
   const ask = { prompts, max_new_tokens: 8 };
@@ -110,10 +112,10 @@ it("answers before, between and after the steps, and reports on held-out rows", 
 });
 
 it("ends a run that goes on when another is opened", async () => {
-  valueIn(await host.open(request()));
+  valueIn(await host.open(request(), ignore));
   let reopened: ReturnType<typeof host.open> | undefined;
   const first = await host.train(ignore, () => {
-    reopened ??= host.open({ ...request(), run: { train: { max_steps: 2 } }, adapter: undefined });
+    reopened ??= host.open({ ...request(), run: { train: { max_steps: 2 } }, adapter: undefined }, ignore);
   });
   expect(valueIn(first).finished).toBe(false);
   expect(valueIn(await reopened!).steps).toBe(2);
@@ -125,33 +127,33 @@ it("answers what cannot be done with a reason and a remedy, and goes on working"
   const early = await host.adapter();
   expect(early).toMatchObject({ ok: false, code: "nothing-open", remedy: "Open a model and data first." });
   const model = { label: "holey", files: request().model.files.filter(({ name }) => name !== "config.json") };
-  const holey = await host.open({ ...request(), model });
+  const holey = await host.open({ ...request(), model }, ignore);
   expect(holey).toMatchObject({ ok: false, code: "no-config", message: "holey holds no config.json." });
-  const misspelt = await host.open({ ...request(), run: { train: { max_step: 3 } } });
+  const misspelt = await host.open({ ...request(), run: { train: { max_step: 3 } } }, ignore);
   expect(misspelt).toMatchObject({ ok: false, code: "unknown-key" });
-  valueIn(await host.open({ ...request(), run: { train: { max_steps: 1 } }, adapter: undefined }));
+  valueIn(await host.open({ ...request(), run: { train: { max_steps: 1 } }, adapter: undefined }, ignore));
   expect(await host.adapter()).toMatchObject({ ok: false, code: "not-trained" });
   expect(valueIn(await host.train(ignore, ignore)).finished).toBe(true);
 });
 
 it("says that the device was lost in mid-run, and offers no adapter of that run", async () => {
   const told = host.deviceLost();
-  valueIn(await host.open(request()));
+  valueIn(await host.open(request(), ignore));
   const outcome = await host.train(ignore, () => devices.at(-1)!.destroy());
   expect(outcome).toMatchObject({ ok: false, code: "device-lost" });
   expect(await told).toMatchObject({ ok: false, code: "device-lost" });
   expect(await host.adapter()).toMatchObject({ ok: false, code: "nothing-open" });
   // A fresh device serves the next run.
-  valueIn(await host.open({ ...request(), run: { train: { max_steps: 1 } }, adapter: undefined }));
+  valueIn(await host.open({ ...request(), run: { train: { max_steps: 1 } }, adapter: undefined }, ignore));
   expect(valueIn(await host.train(ignore, ignore)).steps).toBe(1);
   expect(devices).toHaveLength(2);
 });
 
 it("says that the device was lost between two runs", async () => {
   const told = host.deviceLost();
-  valueIn(await host.open(request()));
+  valueIn(await host.open(request(), ignore));
   devices.at(-1)!.destroy();
   expect(await told).toMatchObject({ ok: false, code: "device-lost" });
   expect(await host.train(ignore, ignore)).toMatchObject({ ok: false, code: "device-lost" });
-  valueIn(await host.open(request()));
+  valueIn(await host.open(request(), ignore));
 });
