@@ -1,7 +1,7 @@
 """The reference runs: one plain record each.
 
 `run` is the run file as a user would write it. What else a record says is how the oracle starts:
-`b` "random" draws lora_B, so that A has a gradient from the first step ("zero" is PEFT's own start);
+`b` "random" draws lora_B, so that A has a gradient from the first step ("zero" is PEFT's own start, whatever it is);
 `perturb` moves the saved whole modules away from the base model's, so that a run which took the
 base's instead of the adapter's is seen.
 """
@@ -87,6 +87,17 @@ CASES = [
          {"r": 8, "init_lora_weights": "gaussian", "target_modules": ["q_proj", "v_proj"]},
          {"max_steps": None, "num_train_epochs": 15, "per_device_train_batch_size": 4,
           "gradient_accumulation_steps": 2}, b="zero"),
+    case("llama_random_b", "llama_tied", "mixed", "init_lora_weights false: B is random from the start; rsLoRA; accumulation",
+         {"r": 4, "init_lora_weights": False, "use_rslora": True, "target_modules": ["q_proj", "up_proj"]},
+         {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}, b="zero"),
+    case("gpt2_random_b", "gpt2", "short", "init_lora_weights false on Conv1D",
+         {"r": 3, "init_lora_weights": False, **ALL}, {"per_device_train_batch_size": 4}, b="zero"),
+    case("llama_orthogonal", "llama", "short", "Orthogonal start: B·A is zero, A and B are not",
+         {"r": 6, "init_lora_weights": "orthogonal", **ALL}, {"per_device_train_batch_size": 4}, b="zero"),
+    case("qwen3_orthogonal", "qwen3", "mixed", "Orthogonal start with even ranks in a rank_pattern; weight decay",
+         {"r": 8, "lora_alpha": 4, "init_lora_weights": "orthogonal", "target_modules": ["k_proj", "v_proj", "down_proj"],
+          "rank_pattern": {"down_proj": 2}},
+         {"per_device_train_batch_size": 3, "weight_decay": 0.1}, b="zero"),
     case("llama_fractional_epochs", "llama", "short", "Epochs with a fraction, rounded up to steps; short last batch and accumulation",
          {"r": 4, **ALL},
          {"max_steps": None, "num_train_epochs": 14.6, "per_device_train_batch_size": 3,

@@ -18,7 +18,7 @@ export interface LoraConfig {
   rank_pattern: Record<string, number>;
   alpha_pattern: Record<string, number>;
   use_rslora: boolean;
-  /** A run asks for true or "gaussian"; an adapter that is loaded may have begun in other ways. */
+  /** A run asks for what `initialHalves` draws; an adapter that is loaded may have begun in other ways. */
   init_lora_weights: boolean | string;
   modules_to_save: string[] | null;
   fan_in_fan_out: boolean;

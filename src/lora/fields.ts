@@ -141,13 +141,14 @@ export const LORA_FIELDS = {
   },
   init_lora_weights: {
     role: "setting",
-    schema: v.union([v.literal(true), v.literal("gaussian")]),
+    schema: v.union([v.boolean(), v.picklist(["gaussian", "orthogonal"])]),
     expected:
-      'true or "gaussian" (initial values that are random in B too, or computed from the base weights, are not built yet)',
+      'true, false, "gaussian" or "orthogonal" (initial values that are computed from the base weights or from data are not built yet)',
     default: true,
-    // These leave the base weights as they are, and an adapter that is loaded brings its own values.
-    loaded: v.union([v.boolean(), v.picklist(["gaussian", "eva", "orthogonal"])]),
-    description: "Initial values: true is uniform A and zero B, gaussian is normal A with deviation 1/r.",
+    // It leaves the base weights as they are, and an adapter that is loaded brings its own values.
+    loaded: v.union([v.boolean(), v.picklist(["gaussian", "orthogonal", "eva"])]),
+    description:
+      "Initial values: true is uniform A and zero B, gaussian normal A with deviation 1/r, false uniform A and uniform B, orthogonal both normal with B·A = 0 (even ranks only).",
   },
   modules_to_save: {
     role: "setting",

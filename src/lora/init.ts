@@ -9,37 +9,121 @@ export interface LoraHalves {
   readonly b: Float32Array;
 }
 
-/** Keeps these numbers apart from those of dropout and of the rows' order, which use the same seed. */
-const STREAM = 0x4c6f5241;
+/** Keep these numbers apart from those of dropout and of the rows' order, which use the same seed. */
+const STREAM = { a: 0x4c6f5241, b: 0x4c6f5242, rotation: 0x4c6f5251 };
 
 /**
- * The values that a new adapter starts from, PEFT's distributions: A uniform in ±1/√in (Kaiming with a = √5),
- * or normal with deviation 1/r for "gaussian"; B zero. They depend on the seed and the module's name alone, so
- * adapting one module more changes no other.
+ * The values that a new adapter starts from, PEFT's distributions by `init_lora_weights`:
+ *
+ *   true          A uniform in ±1/√in (Kaiming with a = √5), B zero
+ *   "gaussian"    A normal with deviation 1/r, B zero
+ *   false         A uniform in ±1/√in, B uniform in ±1/√r: the model does not start as the base model
+ *   "orthogonal"  A and B normal in complementary halves of the r dimensions, so that B·A = 0
+ *
+ * They depend on the seed and the module's name alone, so adapting one module more changes no other.
  */
 export function initialHalves(target: LoraTarget, init: boolean | string, seed: number): LoraHalves {
-  if (init !== true && init !== "gaussian") {
-    throw new ConfigError(
-      "not-supported",
-      `init_lora_weights is ${show(init)}, expected true or "gaussian".`,
-    );
-  }
   const { module, r } = target;
-  const a = new Float32Array(r * module.inFeatures);
-  const b = new Float32Array(module.outFeatures * r);
+  const { name, inFeatures, outFeatures } = module;
+  const uniform = (stream: number, count: number, bound: number) =>
+    // Half a step makes the numbers symmetric about zero.
+    draw(seed, name, stream, count, (words) =>
+      Array.from(words, (word) => bound * ((word + 0.5) * 2 ** -31 - 1)),
+    );
+  const normal = (stream: number, count: number, deviation: number) =>
+    draw(seed, name, stream, count, (words) =>
+      [...normalPair(words[0]!, words[1]!), ...normalPair(words[2]!, words[3]!)].map((z) => deviation * z),
+    );
+  const uniformA = () => uniform(STREAM.a, r * inFeatures, 1 / Math.sqrt(inFeatures));
+  const zeroB = () => new Float32Array(outFeatures * r);
+  switch (init) {
+    case true:
+      return { a: uniformA(), b: zeroB() };
+    case "gaussian":
+      return { a: normal(STREAM.a, r * inFeatures, 1 / r), b: zeroB() };
+    case false:
+      return { a: uniformA(), b: uniform(STREAM.b, outFeatures * r, 1 / Math.sqrt(r)) };
+    case "orthogonal": {
+      const rotation = orthogonalMatrix(normal(STREAM.rotation, r * r, 1), r);
+      const mixA = normal(STREAM.a, inFeatures * (r / 2), 0.1);
+      const mixB = normal(STREAM.b, outFeatures * (r / 2), 0.1);
+      return {
+        a: transposed(rotatedRows(mixA, rotation, r, 0), r),
+        b: rotatedRows(mixB, rotation, r, 1),
+      };
+    }
+    default:
+      throw new ConfigError(
+        "not-supported",
+        `init_lora_weights is ${show(init)}, expected true, false, "gaussian" or "orthogonal".`,
+      );
+  }
+}
+
+/** `count` numbers, four of each counter of the stream. */
+function draw(
+  seed: number,
+  name: string,
+  stream: number,
+  count: number,
+  four: (words: Uint32Array) => number[],
+): Float32Array {
   const key = seedKey(seed);
-  const [hashLow, hashHigh] = nameHash(module.name);
-  const bound = 1 / Math.sqrt(module.inFeatures);
-  for (let i = 0; i < a.length; i += 4) {
-    const words = philox(key, [i / 4, hashLow, hashHigh, STREAM]);
-    for (let j = 0; j < 4 && i + j < a.length; j++) {
-      const word = words[j]!;
-      // Half a step makes the uniform numbers symmetric about zero; normal ones come in pairs from two words.
-      if (init === true) a[i + j] = bound * ((word + 0.5) * 2 ** -31 - 1);
-      else a[i + j] = normalPair(words[j & 2]!, words[j | 1]!)[j & 1]! / r;
+  const [hashLow, hashHigh] = nameHash(name);
+  const numbers = new Float32Array(count);
+  for (let i = 0; i < count; i += 4) {
+    const words = philox(key, [i / 4, hashLow, hashHigh, stream]);
+    const values = four(words);
+    for (let j = 0; j < 4 && i + j < count; j++) numbers[i + j] = values[j]!;
+  }
+  return numbers;
+}
+
+/**
+ * Q of X = Q·R, both [r, r] row-major, by Householder's reflections with the signs of LAPACK, which PyTorch calls: a
+ * column's sign follows from X, so Q is not drawn evenly from all rotations, and neither is PEFT's.
+ */
+function orthogonalMatrix(x: Float32Array, r: number): Float64Array {
+  const rest = Float64Array.from(x);
+  const q = new Float64Array(r * r);
+  for (let i = 0; i < r; i++) q[i * r + i] = 1;
+  for (let k = 0; k + 1 < r; k++) {
+    const v = Float64Array.from({ length: r }, (_, i) => (i < k ? 0 : rest[i * r + k]!));
+    const length = Math.hypot(...v);
+    v[k]! += v[k]! < 0 ? -length : length;
+    const twice = 2 / v.reduce((sum, value) => sum + value * value, 0);
+    for (let j = k; j < r; j++) {
+      let dot = 0;
+      for (let i = k; i < r; i++) dot += v[i]! * rest[i * r + j]!;
+      for (let i = k; i < r; i++) rest[i * r + j]! -= twice * dot * v[i]!;
+    }
+    for (let i = 0; i < r; i++) {
+      let dot = 0;
+      for (let j = k; j < r; j++) dot += q[i * r + j]! * v[j]!;
+      for (let j = k; j < r; j++) q[i * r + j]! -= twice * dot * v[j]!;
     }
   }
-  return { a, b };
+  return q;
+}
+
+/** [count, r]: each row of `mix` [count, r/2] times every second row of the rotation, from `first` on. */
+function rotatedRows(mix: Float32Array, rotation: Float64Array, r: number, first: 0 | 1): Float32Array {
+  const half = r / 2;
+  const rows = new Float32Array(2 * mix.length);
+  for (let row = 0; row < mix.length / half; row++) {
+    for (let j = 0; j < r; j++) {
+      let sum = 0;
+      for (let i = 0; i < half; i++) sum += mix[row * half + i]! * rotation[(2 * i + first) * r + j]!;
+      rows[row * r + j] = sum;
+    }
+  }
+  return rows;
+}
+
+/** [r, count] from [count, r]. */
+function transposed(rows: Float32Array, r: number): Float32Array {
+  const count = rows.length / r;
+  return rows.map((_, at) => rows[(at % count) * r + Math.floor(at / count)]!);
 }
 
 /** FNV-1a over the name's UTF-16 units, in 64 bits. */

@@ -211,6 +211,13 @@ function withRanks(
     // The reduced rank is the rank: the scale follows it, as if rank_pattern had named it.
     const r = context.origin === "run" ? Math.min(wanted, full) : wanted;
     if (r < wanted) reduced.push(`${module.name} ${wanted} → ${r}`);
+    if (context.origin === "run" && config.init_lora_weights === "orthogonal" && r % 2 === 1) {
+      throw new ConfigError(
+        "odd-rank",
+        `${context.path}.init_lora_weights is "orthogonal", which halves the rank, but ${module.name} has rank ${r}.`,
+        "Give it an even rank, in r or in rank_pattern, or begin in another way.",
+      );
+    }
     return { module, r, alpha, scale: loraScale(alpha, r, config.use_rslora) };
   });
   if (reduced.length > 0) {

@@ -50,11 +50,7 @@ export async function initialValues(
 ): Promise<Map<string, Float32Array>> {
   const initial = new Map<string, Float32Array>();
   for (const target of loaded ? [] : selection.lora) {
-    const { a, b } = initialHalves(
-      target,
-      run.lora.init_lora_weights === "gaussian" ? "gaussian" : true,
-      run.train.seed,
-    );
+    const { a, b } = initialHalves(target, run.lora.init_lora_weights, run.train.seed);
     initial.set(loraKey(target.module.name, "lora_A"), a);
     initial.set(loraKey(target.module.name, "lora_B"), b);
   }

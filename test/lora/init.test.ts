@@ -39,6 +39,48 @@ describe("initial values", () => {
     expect(Math.abs(kurtosis - 3)).toBeLessThan(0.1);
   });
 
+  it("are uniform in B too for false, in ±1/√r", () => {
+    const { a, b } = initialHalves(one, false, 42);
+    expect(a).toEqual(initialHalves(one, true, 42).a);
+    const largest = b.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    expect(largest).toBeLessThanOrEqual(Math.fround(1 / Math.sqrt(80)));
+    expect(largest).toBeGreaterThan(0.99 / Math.sqrt(80));
+    const { mean, deviation, kurtosis } = moments(b);
+    // Three standard errors of 2400 draws.
+    expect(Math.abs(mean)).toBeLessThan(0.06 * deviation);
+    expect(deviation * Math.sqrt(3 * 80)).toBeCloseTo(1, 1);
+    expect(kurtosis).toBeCloseTo(1.8, 1);
+  });
+
+  it("cancel in the product for orthogonal, though both are normal", () => {
+    const { a, b } = initialHalves(one, "orthogonal", 42);
+    for (const half of [a, b]) {
+      const { mean, deviation, kurtosis } = moments(half);
+      expect(Math.abs(mean)).toBeLessThan(0.06 * deviation);
+      // PEFT's: a tenth of normal numbers, mixed by 40 of the 80 rows of a rotation.
+      expect(deviation / (0.1 * Math.sqrt(0.5))).toBeCloseTo(1, 1);
+      expect(Math.abs(kurtosis - 3)).toBeLessThan(0.5);
+    }
+    const product = (o: number, k: number) => {
+      let sum = 0;
+      for (let j = 0; j < 80; j++) sum += b[o * 80 + j]! * a[j * 500 + k]!;
+      return sum;
+    };
+    for (const o of [0, 7, 29])
+      for (const k of [0, 250, 499]) expect(Math.abs(product(o, k))).toBeLessThan(1e-7);
+    // The rotation is whole: each direction has the same weight in AᵀA + BᵀB.
+    const gram = (half: (j: number) => number[]) => (i: number, j: number) => {
+      const [p, q] = [half(i), half(j)];
+      return p.reduce((sum, value, k) => sum + value * q[k]!, 0);
+    };
+    const many = initialHalves(target("x", 4000, 4000, 4), "orthogonal", 3);
+    const ofA = gram((j) => [...many.a.subarray(j * 4000, (j + 1) * 4000)]);
+    const ofB = gram((j) => Array.from({ length: 4000 }, (_, o) => many.b[o * 4 + j]!));
+    for (let i = 0; i < 4; i++) {
+      for (let j = 0; j < 4; j++) expect((ofA(i, j) + ofB(i, j)) / 40).toBeCloseTo(i === j ? 1 : 0, 1);
+    }
+  });
+
   it("are the same for the same seed and name, and others otherwise", () => {
     const { a } = initialHalves(one, true, 42);
     expect(initialHalves(one, true, 42).a).toEqual(a);

@@ -83,6 +83,12 @@ describe("a new run", () => {
     expect(selection.warnings.join()).toContain("and 8 more");
   });
 
+  it("refuses an odd rank where the start halves it, also one that was cut", () => {
+    const odd = { init_lora_weights: "orthogonal", target_modules: ["q_proj"], rank_pattern: { "1.*": 3 } };
+    expect(() => runOn("llama", odd)).toThrow(/halves the rank, but model\.layers\.1.*q_proj has rank 3/);
+    expect(runOn("llama", { ...odd, rank_pattern: {} }).lora).toHaveLength(12);
+  });
+
   it("never cuts the rank of an adapter that is loaded", () => {
     const { lora } = adapterOn("llama", { r: 100, target_modules: ["k_proj"] });
     expect(lora.every(({ r }) => r === 100)).toBe(true);
