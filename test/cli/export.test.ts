@@ -1,0 +1,74 @@
+/** The command that writes an adapter as GGUF. */
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+
+const root = join(import.meta.dirname, "../..");
+const fixture = join(root, "test/lora/fixtures/gguf/llama_patterns");
+const model = join(root, "reference/dumps/bases/llama");
+const folder = mkdtempSync(join(tmpdir(), "graft-export-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function run(...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [join(root, "scripts/run.mjs"), join(root, "src/cli/export.ts"), ...args],
+    { encoding: "utf8", env: { ...process.env, GRAFT_GPU_FOUND: "1" } },
+  );
+  return { status, stdout, stderr };
+}
+
+describe("npm run export", () => {
+  it("writes the file that llama.cpp agrees with PEFT on, and a Modelfile with the adapter's own template", () => {
+    const adapter = join(folder, "adapter");
+    cpSync(fixture, adapter, { recursive: true });
+    cpSync(join(root, "reference/templates/chatml.jinja"), join(adapter, "chat_template.jinja"));
+    const out = join(folder, "new", "tiny.gguf");
+    const { status, stdout } = run(adapter, "--model", model, "--to", "gguf", "--out", out);
+    expect(status).toBe(0);
+    expect(stdout).toContain("tiny.gguf, 10 modules");
+    expect(readFileSync(out).equals(readFileSync(join(fixture, "expected.gguf")))).toBe(true);
+    const recipe = readFileSync(join(folder, "new", "tiny.Modelfile"), "utf8");
+    expect(recipe).toMatch(/^FROM .*bases\/llama\nADAPTER \.\/tiny\.gguf\nTEMPLATE """/);
+    expect(recipe).toContain('PARAMETER stop "<|im_end|>"');
+  });
+
+  it("names the base as told, and leaves the template to Ollama where the model has none", () => {
+    const out = join(folder, "named.gguf");
+    const to = ["--to", "gguf", "--out", out, "--base", "tinyllama"];
+    const { status, stdout } = run(fixture, "--model", model, ...to);
+    expect(status).toBe(0);
+    expect(stdout).toContain("without a template");
+    expect(readFileSync(join(folder, "named.Modelfile"), "utf8")).toBe(
+      "FROM tinyllama\nADAPTER ./named.gguf\n",
+    );
+  });
+
+  it("refuses what GGUF cannot hold in one line, and writes nothing", () => {
+    const adapter = join(folder, "dora");
+    cpSync(fixture, adapter, { recursive: true });
+    const config = join(adapter, "adapter_config.json");
+    const given = JSON.parse(readFileSync(config, "utf8")) as object;
+    writeFileSync(config, JSON.stringify({ ...given, use_dora: true }));
+    const before = readdirSync(folder);
+    const { status, stderr } = run(
+      ...[adapter, "--model", model, "--to", "gguf", "--out", join(folder, "d.gguf")],
+    );
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/^error: .*use_dora true.*DoRA's magnitudes\. Merge the adapter.*\n$/);
+    expect(readdirSync(folder)).toEqual(before);
+  });
+
+  it.each([
+    [[fixture, "--model", model, "--out", "x.gguf"], /must be given/],
+    [[fixture, "--model", model, "--to", "onnx", "--out", "x.gguf"], /--to is onnx, not gguf/],
+    [[fixture, "--model", model, "--to", "gguf", "--out", "x"], /--out is x, not a \.gguf/],
+  ])("says how it is used: %j", (args, says) => {
+    const { status, stderr } = run(...args);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(says);
+    expect(stderr).toContain("Usage: npm run export");
+  });
+});
