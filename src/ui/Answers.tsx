@@ -1,11 +1,11 @@
-import { Button, SegmentedControl, TextField } from "@radix-ui/themes";
+import { Button, SegmentedControl, Switch, TextField } from "@radix-ui/themes";
 import { type FormEvent, useId, useState } from "react";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import type { AskedPrompt, PromptForm } from "./asking.ts";
 import { count } from "./format.ts";
 import { Panel } from "./Panel.tsx";
-import type { PageState } from "./store.ts";
+import { isLocked, type PageState } from "./store.ts";
 
 interface StoreProps {
   readonly store: StoreApi<PageState>;
@@ -54,7 +54,10 @@ function How({ store }: StoreProps) {
   const settings = useStore(store, (state) => state.answerSettings);
   const form = useStore(store, (state) => state.promptForm);
   const prompts = useStore(store, (state) => state.prompts);
-  const { setAnswering, setPrompts } = store.getState();
+  const asksWhileTraining = useStore(store, (state) => state.asksWhileTraining);
+  const locked = useStore(store, ({ phase }) => isLocked(phase));
+  const { setAnswering, setPrompts, askWhileTraining } = store.getState();
+  const id = useId();
   return (
     <div className="how">
       <SegmentedControl.Root
@@ -91,6 +94,16 @@ function How({ store }: StoreProps) {
           />
         </>
       )}
+      <span className="line small">
+        <Switch
+          id={id}
+          size="1"
+          checked={asksWhileTraining}
+          disabled={locked}
+          onCheckedChange={askWhileTraining}
+        />
+        <label htmlFor={id}>while training, too</label>
+      </span>
     </div>
   );
 }

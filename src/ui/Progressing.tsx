@@ -17,6 +17,7 @@ export function Progressing({ store }: StoreProps) {
   return (
     <Panel title="Training">
       <Figures store={store} />
+      <Ending store={store} />
       {isEmpty ? <Preparing store={store} /> : <Chart store={store} />}
     </Panel>
   );
@@ -28,6 +29,7 @@ function Figures({ store }: StoreProps) {
   const last = useStore(store, (state) => state.last);
   const heldOut = useStore(store, (state) => state.heldOut);
   const steps = useStore(store, ({ summary }) => summary?.steps);
+  const isDone = useStore(store, ({ phase }) => phase === "done");
   const { curves } = store.getState();
   const rate = curves.tokensPerSecond;
   const first = curves.loss.at(0);
@@ -54,7 +56,7 @@ function Figures({ store }: StoreProps) {
       <Figure
         name="Elapsed"
         value={measured(last?.elapsed_ms, duration)}
-        of={last && steps ? leftWords(last.elapsed_ms, last.step, steps) : ""}
+        of={last && steps && !isDone ? leftWords(last.elapsed_ms, last.step, steps) : ""}
       />
     </dl>
   );
@@ -63,6 +65,24 @@ function Figures({ store }: StoreProps) {
 /** What is left of a run, if it goes on as it went. */
 function leftWords(elapsedMs: number, step: number, steps: number): string {
   return step < steps ? `about ${duration((elapsedMs / step) * (steps - step))} left` : "";
+}
+
+/** Why a run ended before its last step, and which step its adapter is of. */
+function Ending({ store }: StoreProps) {
+  const outcome = useStore(store, (state) => state.outcome);
+  const steps = useStore(store, ({ summary }) => summary?.steps);
+  if (!outcome?.finished || steps === undefined) return null;
+  const { best, adapterStep } = outcome;
+  const isEarly = outcome.steps < steps;
+  const isBest = best !== undefined && adapterStep < outcome.steps;
+  if (!isEarly && !isBest) return null;
+  return (
+    <p>
+      {isEarly && `Early stopping has ended the run after ${count(outcome.steps)} of ${count(steps)} steps. `}
+      {isBest &&
+        `The adapter is that of step ${count(adapterStep)}, the best by ${best.metric} (${loss(best.value)}).`}
+    </p>
+  );
 }
 
 function Figure({ name, value, of }: { name: string; value: string; of?: string }) {

@@ -15,11 +15,15 @@ export function Scores({ store }: { store: StoreApi<PageState> }) {
   const scores = useStore(store, (state) => state.scores);
   const asking = useStore(store, (state) => state.asking);
   const heldOut = useStore(store, (state) => state.heldOut);
+  const outcome = useStore(store, (state) => state.outcome);
   const phase = useStore(store, (state) => state.phase);
   const hasSteps = useStore(store, ({ last }) => last !== undefined);
-  const { score, stopAsking } = store.getState();
+  const { score, stopAsking, curves } = store.getState();
   if (!hasSteps || (!set && !heldOut)) return null;
   const withPeft = isToy && set !== undefined && (set.metric === "loss" || scores !== undefined);
+  // Of a run that ended with its best it is not the last loss that the adapter has.
+  const tunedStep = outcome?.finished ? outcome.adapterStep : (heldOut?.last.step ?? 0);
+  const tunedLoss = curves.heldOutLoss.at(curves.heldOutStep.values.indexOf(tunedStep));
   const canScore = set?.kind === "chat" && (phase === "paused" || phase === "done");
   return (
     <Panel
@@ -62,10 +66,8 @@ export function Scores({ store }: { store: StoreApi<PageState> }) {
               <th scope="row">Held-out loss, nats a token</th>
               <td>{heldOut.first.eval_loss.toFixed(2)}</td>
               <td>
-                {heldOut.last.step > 0 ? heldOut.last.eval_loss.toFixed(2) : "—"}
-                {heldOut.last.step > 0 && (
-                  <span className="quiet"> after step {count(heldOut.last.step)}</span>
-                )}
+                {tunedStep > 0 ? tunedLoss.toFixed(2) : "—"}
+                {tunedStep > 0 && <span className="quiet"> after step {count(tunedStep)}</span>}
               </td>
               {withPeft && (
                 <td className="quiet">{set.metric === "loss" ? peftWords(set, undefined) : ""}</td>

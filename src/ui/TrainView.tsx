@@ -7,6 +7,7 @@ import { DataPanel } from "./DataPanel.tsx";
 import { ModelPanel } from "./ModelPanel.tsx";
 import { Problem } from "./Problem.tsx";
 import { Progressing } from "./Progressing.tsx";
+import { Samples } from "./Samples.tsx";
 import { Scores } from "./Scores.tsx";
 import { SettingsPanel } from "./SettingsPanel.tsx";
 import { Summary } from "./Summary.tsx";
@@ -38,6 +39,7 @@ export function TrainView({ store }: { store: StoreApi<PageState> }) {
       <div className="results" ref={results}>
         {problem && <Problem title="That did not work" failure={problem} />}
         <Progressing store={store} />
+        <Samples store={store} />
         <Answers store={store} />
         <Scores store={store} />
         <Summary store={store} />

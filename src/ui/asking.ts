@@ -1,4 +1,5 @@
 /** Both models answer the same prompts, and are scored where there is a right answer. */
+import type { JsonObject } from "../base/json.ts";
 import type { BundledSet } from "../data/bundled.ts";
 import type { AnswerRequest, Message, Progress, Prompt, Result, TrainApi } from "../worker/api.ts";
 import type { Bundle } from "./bundle.ts";
@@ -63,6 +64,21 @@ const CHECK_CHUNK = 64;
 
 export function promptOf(text: string, form: PromptForm): Prompt {
   return form === "text" ? { text } : { messages: [{ role: "user", content: text }] };
+}
+
+/** The run file's `samples` that ask the same; undefined where there is nothing to ask. */
+export function samplesOf(
+  prompts: readonly string[],
+  form: PromptForm,
+  { do_sample, temperature, seed, max_new_tokens }: AnswerSettings,
+): JsonObject | undefined {
+  const asked = prompts.filter((prompt) => prompt.trim() !== "");
+  if (asked.length === 0) return undefined;
+  return {
+    prompts: asked.map((text) => (form === "text" ? text : [{ role: "user", content: text }])),
+    temperature: do_sample ? temperature : 0,
+    ...{ seed, max_new_tokens },
+  };
 }
 
 /** Letter by letter, but for blanks around it. */

@@ -76,13 +76,18 @@ export function heldOutShare({ data, heldOut, reading }: Choices, rowCount?: num
   return isSplit ? HELD_OUT_SHARE : null;
 }
 
+/** What the worker is asked, with the run's settings in it. */
+export interface PlannedData extends DataRequest {
+  readonly run: { readonly lora: JsonObject; readonly train: JsonObject };
+}
+
 /** Throws GraftError where a bundled file cannot be had. */
 export async function dataRequestFor(
   choices: Choices,
   run: Settings,
   bundle: Bundle,
   rowCount?: number,
-): Promise<DataRequest> {
+): Promise<PlannedData> {
   const { reading, skipsFaulty, chatTemplate } = choices;
   const files = await filesFor(choices, bundle);
   const eval_split = heldOutShare(choices, rowCount);
@@ -96,10 +101,17 @@ export async function dataRequestFor(
   };
 }
 
-/** Throws GraftError where the bundled model cannot be had. */
-export async function requestFor(choices: Choices, data: DataRequest, bundle: Bundle): Promise<OpenRequest> {
+/** `samples` are those of the run, unless its settings name others. Throws GraftError where the bundled model cannot be had. */
+export async function requestFor(
+  choices: Choices,
+  data: PlannedData,
+  bundle: Bundle,
+  samples: JsonObject | undefined,
+): Promise<OpenRequest> {
   const { adapter, chatTemplate } = choices;
-  return { ...data, model: choices.model ?? (await bundle.model()), adapter, chatTemplate };
+  const { lora, train } = data.run;
+  const run = samples ? { lora, train: { ...train, samples: train.samples ?? samples } } : data.run;
+  return { ...data, run, model: choices.model ?? (await bundle.model()), adapter, chatTemplate };
 }
 
 async function filesFor(choices: Choices, bundle: Bundle): Promise<Pick<DataRequest, "data" | "heldOut">> {

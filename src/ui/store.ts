@@ -17,8 +17,10 @@ import type {
   Report,
   Result,
   RunSummary,
+  SampleReport,
   StepReport,
   TrainApi,
+  TrainOutcome,
 } from "../worker/api.ts";
 import {
   type AnswerSettings,
@@ -30,6 +32,7 @@ import {
   type PromptForm,
   promptOf,
   type Scores,
+  samplesOf,
 } from "./asking.ts";
 import type { Bundle } from "./bundle.ts";
 import { Curves } from "./curves.ts";
@@ -88,6 +91,12 @@ export interface PageState {
   readonly promptsAreOwn: boolean;
   readonly promptForm: PromptForm;
   readonly answerSettings: AnswerSettings;
+  /** Whether the prompts are answered while the model trains, too. */
+  readonly asksWhileTraining: boolean;
+  /** What they were answered with. */
+  readonly samples: readonly SampleReport[];
+  /** How far the run had come when it last stood still. */
+  readonly outcome: TrainOutcome | undefined;
   /** What the worker is busy with beside training. */
   readonly asking: "answers" | "scores" | undefined;
   readonly asked: Asked | undefined;
@@ -114,6 +123,7 @@ export interface PageState {
   stop(): void;
   setPrompts(prompts: readonly string[], form?: PromptForm): void;
   setAnswering(settings: Partial<AnswerSettings>): void;
+  askWhileTraining(on: boolean): void;
   /** Both models answer the prompts, or the base alone while nothing is trained. */
   ask(): Promise<void>;
   score(): Promise<void>;
@@ -131,7 +141,13 @@ function noRun() {
   return {
     ...{ summary: undefined, memory: undefined, progress: undefined, last: undefined, heldOut: undefined },
     ...{ asked: undefined, scores: undefined, curves: new Curves(), recorded: 0 },
+    ...{ samples: [], outcome: undefined },
   };
+}
+
+/** Steps that the tuned model has behind it. */
+function stepsBehind({ outcome, last }: PageState): number {
+  return outcome?.adapterStep ?? last?.step ?? 0;
 }
 
 /** Nothing can be chosen while a run is under way. */
@@ -190,7 +206,9 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
       if (asked !== opens) return undefined;
       const isPlanned = takeFacts(read) && get().device?.ok !== false;
       if (!isPlanned) return undefined;
-      const whole = await requestFor(choices, request, bundle);
+      const { asksWhileTraining, prompts, promptForm, answerSettings } = get();
+      const samples = asksWhileTraining ? samplesOf(prompts, promptForm, answerSettings) : undefined;
+      const whole = await requestFor(choices, request, bundle, samples);
       return asked === opens ? worker.open(whole, onProgress) : undefined;
     }
 
@@ -206,6 +224,12 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
       return true;
     }
 
+    /** A run that can begin is planned anew, for it would ask otherwise; one that has begun is left alone. */
+    function planSamples(): void {
+      const { phase } = get();
+      if (phase === "ready" || phase === "opening") void open(TYPING_MS);
+    }
+
     async function measure(): Promise<void> {
       const of = opens;
       const memory = await worker.memory();
@@ -213,7 +237,7 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
     }
 
     function take(reports: readonly Report[]): void {
-      const { curves, phase, heldOut, last, recorded } = get();
+      const { curves, phase, heldOut, last, recorded, samples } = get();
       curves.take(reports);
       if (recorded === 0) void measure();
       const evaluations = reports.filter((report) => "eval_loss" in report);
@@ -222,6 +246,7 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
         phase: phase === "preparing" ? "training" : phase,
         recorded: recorded + 1,
         last: reports.findLast((report) => "loss" in report) ?? last,
+        samples: [...samples, ...reports.filter((report) => "samples" in report)],
         heldOut: first && { first, last: evaluations.at(-1) ?? heldOut?.last ?? first },
       });
     }
@@ -258,6 +283,7 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
       prompts: bundledSetOf(FIRST_CHOICES)?.prompts ?? [],
       promptForm: bundledSetOf(FIRST_CHOICES)?.kind ?? "text",
       answerSettings: FIRST_ANSWER_SETTINGS,
+      asksWhileTraining: false,
       asking: undefined,
       adapter: undefined,
       isSaved: true,
@@ -339,12 +365,14 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
           phase: phase === "paused" ? "training" : "preparing",
           problem: undefined,
           progress: undefined,
+          outcome: undefined,
         });
         if (phase === "ready")
           set({ adapter: undefined, isSaved: true, asked: undefined, scores: undefined });
         const result = await worker.train((progress) => set({ progress }), take);
         // The device was lost meanwhile, and that was told.
         if (of !== opens) return;
+        if (result.ok) set({ outcome: result.value });
         if (!result.ok) {
           set({ phase: "choosing", problem: result });
         } else if (result.value.finished || (stopping && result.value.steps > 0)) {
@@ -368,16 +396,25 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
         stopping = true;
         void worker.pause();
       },
-      setPrompts: (prompts, form) =>
-        set({ prompts, promptForm: form ?? get().promptForm, promptsAreOwn: true }),
-      setAnswering: (settings) => set({ answerSettings: { ...get().answerSettings, ...settings } }),
+      setPrompts: (prompts, form) => {
+        set({ prompts, promptForm: form ?? get().promptForm, promptsAreOwn: true });
+        if (get().asksWhileTraining) planSamples();
+      },
+      setAnswering: (settings) => {
+        set({ answerSettings: { ...get().answerSettings, ...settings } });
+        if (get().asksWhileTraining) planSamples();
+      },
+      askWhileTraining: (on) => {
+        set({ asksWhileTraining: on });
+        planSamples();
+      },
       ask: async () => {
         endAsking();
         const asked = ++asks;
-        const { prompts: written, promptForm: form, answerSettings: settings, last } = get();
+        const { prompts: written, promptForm: form, answerSettings: settings } = get();
         const prompts = written.filter((prompt) => prompt.trim() !== "");
         if (prompts.length === 0) return;
-        const step = last?.step ?? 0;
+        const step = stepsBehind(get());
         let answers: AskedPrompt[] = prompts.map((prompt) => ({ prompt, base: undefined, tuned: undefined }));
         const show = (change: Partial<Record<number, Partial<AskedPrompt>>>): void => {
           if (asked !== asks) return;
@@ -406,13 +443,14 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
         set({ asking: undefined, progress: undefined });
       },
       score: async () => {
-        const { choices, last } = get();
+        const { choices } = get();
+        const step = stepsBehind(get());
         const bundled = bundledSetOf(choices);
-        if (bundled?.kind !== "chat" || !last) return;
+        if (bundled?.kind !== "chat" || step === 0) return;
         endAsking();
         const asked = ++asks;
         set({ asking: "scores", progress: undefined });
-        const show = (scores: Omit<Scores, "step">) => set({ scores: { ...scores, step: last.step } });
+        const show = (scores: Omit<Scores, "step">) => set({ scores: { ...scores, step } });
         let result: Result<boolean>;
         try {
           const checks = await checksOf(bundled, choices.ownRows, bundle);

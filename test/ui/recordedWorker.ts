@@ -37,6 +37,8 @@ export interface Recording {
   readonly steps: number;
   /** What a prompt was answered with. */
   answer?(prompt: string, asBase: boolean): string;
+  /** How it ended, where that was not with its last step. */
+  readonly ending?: Partial<TrainOutcome>;
 }
 
 export class RecordedWorker implements TrainApi {
@@ -132,7 +134,8 @@ export class RecordedWorker implements TrainApi {
   }
 
   private outcome(finished: boolean): TrainOutcome {
-    return { steps: this.steps, finished, best: undefined, adapterStep: this.steps };
+    const ending = finished ? this.recording.ending : {};
+    return { steps: this.steps, finished, best: undefined, adapterStep: this.steps, ...ending };
   }
 
   async pause(): Promise<void> {

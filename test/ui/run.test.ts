@@ -1,12 +1,13 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { StoreApi } from "zustand/vanilla";
+import type { JsonObject } from "../../src/base/json.ts";
 import { shareOf } from "../../src/ui/asking.ts";
 import type { Bundle } from "../../src/ui/bundle.ts";
 import { recommendedFor } from "../../src/ui/material.ts";
 import { wouldLose } from "../../src/ui/note.ts";
 import { createPageStore, type PageState, type Phase } from "../../src/ui/store.ts";
-import type { Report } from "../../src/worker/api.ts";
+import type { Report, SampleReport } from "../../src/worker/api.ts";
 import { evaluationReport, RecordedWorker, type Recording, stepReport } from "./recordedWorker.ts";
 
 const bundle: Bundle = {
@@ -98,6 +99,45 @@ describe("the page's store", () => {
     const [base, tuned] = worker.asked;
     expect({ ...base, asBase: undefined }).toEqual({ ...tuned, asBase: undefined });
     expect([base?.asBase, tuned?.asBase]).toEqual([true, false]);
+  });
+
+  it("has its prompts answered while the model trains, where that is wanted", async () => {
+    const sample = (step: number, greedy: string): SampleReport => {
+      return { step, samples: [{ prompt: "Hi", greedy, sampled: null }], elapsed_ms: step };
+    };
+    const batches = [[sample(0, "a")], [stepReport(1), sample(1, "b")]];
+    const { worker, store } = opened({ batches, steps: 1 });
+    await reaches(store, "ready");
+    const samplesAsked = () => ((worker.opened.at(-1)!.run as JsonObject).train as JsonObject).samples;
+    expect(samplesAsked()).toBeUndefined();
+    state(store).askWhileTraining(true);
+    await until(store, ({ phase }) => phase === "ready");
+    const { prompts } = state(store);
+    const questions = prompts.map((content) => [{ role: "user", content }]);
+    expect(samplesAsked()).toEqual({ prompts: questions, temperature: 0, seed: 1, max_new_tokens: 60 });
+    // A run that has not begun is planned anew with other prompts.
+    state(store).setPrompts(["Once upon"], "text");
+    state(store).setAnswering({ do_sample: true });
+    await until(store, ({ phase }) => phase === "ready");
+    expect(samplesAsked()).toMatchObject({ prompts: ["Once upon"], temperature: 0.8 });
+    // The settings' own go first.
+    state(store).set("train", "samples", { prompts: ["Mine"] });
+    await until(store, ({ phase }) => phase === "ready");
+    expect(samplesAsked()).toEqual({ prompts: ["Mine"] });
+    await state(store).train();
+    expect(state(store).samples).toEqual([sample(0, "a"), sample(1, "b")]);
+    const opens = worker.opened.length;
+    state(store).setPrompts(["Another"]);
+    expect([state(store).phase, worker.opened.length]).toEqual(["done", opens]);
+  });
+
+  it("knows which step the adapter is of where a run ends with its best", async () => {
+    const best = { step: 2, metric: "eval_loss", value: 2.5 } as const;
+    const { store } = opened({ ending: { best, adapterStep: 2 } });
+    await reaches(store, "ready");
+    await state(store).train();
+    expect(state(store).outcome).toEqual({ steps: 3, finished: true, best, adapterStep: 2 });
+    expect([state(store).asked?.step, state(store).scores?.step]).toEqual([2, 2]);
   });
 
   it("pauses, goes on, and stops with what there is", async () => {

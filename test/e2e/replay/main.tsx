@@ -10,13 +10,13 @@ import { evaluationReport, RecordedWorker, stepReport } from "../../ui/recordedW
 const asked = new URLSearchParams(location.search);
 const steps = Number(asked.get("steps"));
 const perBatch = Number(asked.get("perBatch"));
-/** Held-out losses come so often. */
+/** Held-out losses and samples come so often. */
 const EVALUATED_EVERY = 1000;
 
 const run = recorded
   .trim()
   .split("\n")
-  .map((line) => JSON.parse(line) as Partial<StepReport>);
+  .map((line) => JSON.parse(line) as Pick<StepReport, "loss" | "lr" | "grad_norm" | "tokens">);
 
 /** The recorded steps over and over, numbered on. */
 function* batches(): Generator<Report[]> {
@@ -25,7 +25,11 @@ function* batches(): Generator<Report[]> {
     const { loss } = run[step % run.length]!;
     const elapsed_ms = 50 * step;
     batch.push(stepReport(step, { ...run[step % run.length]!, step, elapsed_ms }));
-    if (step % EVALUATED_EVERY === 0) batch.push(evaluationReport(step, loss, elapsed_ms));
+    if (step % EVALUATED_EVERY === 0) {
+      const said = `The loss of step ${step} is ${loss}.`;
+      const samples = [{ prompt: "What is the loss?", greedy: said, sampled: said.toLowerCase() }];
+      batch.push(evaluationReport(step, loss, elapsed_ms), { step, samples, elapsed_ms });
+    }
     if (batch.length >= perBatch || step === steps) {
       yield batch;
       batch = [];
