@@ -1,19 +1,24 @@
 /** The command that hands an adapter on in another form: `npm run export -- …`, as USAGE says. */
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { ConfigError } from "../base/errors.ts";
+import { ConfigError, FormatError } from "../base/errors.ts";
 import { readJsonObject } from "../base/read-json.ts";
 import { chatTemplate, findChatTemplate } from "../data/chat.ts";
 import { modelfile, type TurnFrames, turnFrames } from "../data/modelfile.ts";
+import { openGguf } from "../formats/gguf.ts";
 import { writeGguf } from "../formats/gguf-writer.ts";
+import { arraySource, mapFileSet } from "../formats/sources.ts";
 import { CONFIG_FILE } from "../lora/adapterKeys.ts";
+import { adapterDifference } from "../lora/exportCheck.ts";
 import { ggufAdapter, refuseUnheld } from "../lora/exportGguf.ts";
+import type { GgufNames } from "../lora/ggufLayout.ts";
 import { type AdapterFiles, loadAdapter, readAdapter } from "../lora/readAdapter.ts";
+import { adapterOfGguf } from "../lora/readGguf.ts";
 import { checkpointTensor } from "../models/frozen.ts";
 import { ggufNames } from "../models/ggufNames.ts";
 import { type OpenedModel, openModel } from "../train/openModel.ts";
-import { openDirectory } from "./files.ts";
+import { fileSource, openDirectory } from "./files.ts";
 import { startTemplateThread } from "./templates.ts";
 
 const USAGE = "npm run export -- ADAPTER_DIR --model MODEL_DIR --to gguf --out FILE.gguf [--base NAME]";
@@ -69,14 +74,35 @@ async function framesOf(path: string, { template, tokenizer }: OpenedModel): Pro
   }
 }
 
+/** f32 rounds what is folded into B, and the alpha: twice 6e-8. */
+const TOLERANCE = 1e-6;
+
+/** Reads the written file back; what is not the adapter is taken away again. Gives the largest difference. */
+async function checkWritten(out: string, adapter: AdapterFiles, names: GgufNames): Promise<number> {
+  const files = await adapterOfGguf(await openGguf(await fileSource(out)), names, basename(out));
+  const sources = [...files].map(([name, bytes]) => [name, arraySource(bytes, name)] as const);
+  const again = await readAdapter(mapFileSet(basename(out), new Map(sources)));
+  const difference = await adapterDifference(again, adapter);
+  if (difference <= TOLERANCE) return difference;
+  await rm(out);
+  throw new FormatError(
+    "export-check",
+    `${basename(out)}, read back, differed from the adapter by ${difference} of its largest value; ${TOLERANCE} is allowed.`,
+    "The file was removed. This is a defect in Graft: please report it.",
+  );
+}
+
 async function main(): Promise<void> {
   const { adapter, model, out, base } = readArguments();
   const opened = await openModel(await openDirectory(model));
   const files = await openAdapter(adapter, opened);
-  const { metadata, tensors } = ggufAdapter(files, ggufNames(opened.model.config));
+  const names = ggufNames(opened.model.config);
+  const { metadata, tensors } = ggufAdapter(files, names);
   await mkdir(dirname(out), { recursive: true });
   await writeFile(out, writeGguf(metadata, tensors));
+  const difference = await checkWritten(out, files, names);
   console.log(`adapter    ${out}, ${tensors.length / 2} modules`);
+  console.log(`read back  A and scale·B differ by ${difference.toExponential(1)} of their largest at most`);
   const frames = await framesOf(adapter, opened);
   const recipe = out.replace(/\.gguf$/, ".Modelfile");
   await writeFile(recipe, modelfile(base, basename(out), frames));

@@ -5,27 +5,9 @@ import { toFloat32 } from "../formats/floats.ts";
 import type { GgufValue } from "../formats/gguf-values.ts";
 import type { GgufTensorToWrite } from "../formats/gguf-writer.ts";
 import { CONFIG_FILE } from "./adapterKeys.ts";
+import { type GgufNames, type GgufWeight, ggufShapes, toGgufA, toGgufB } from "./ggufLayout.ts";
 import { patternLookup } from "./matching.ts";
 import type { AdapterFiles } from "./readAdapter.ts";
-
-/** How GGUF calls the weights of a model that LoRA can adapt, and how it lays out their rows. */
-export interface GgufNames {
-  /** `general.architecture`: llama.cpp takes an adapter only onto a base of the same. */
-  readonly architecture: string;
-  /** The head's weight is the embedding's, and GGUF holds it once. */
-  readonly tied: boolean;
-  /** By the module's name in Transformers. */
-  readonly weights: ReadonlyMap<string, GgufWeight>;
-}
-
-export interface GgufWeight {
-  /** `blk.0.attn_q.weight` */
-  readonly name: string;
-  readonly inFeatures: number;
-  readonly outFeatures: number;
-  /** Heads whose rows stand in another order in GGUF: the two numbers that rotate together side by side, not half a head apart. */
-  readonly pairedHeads?: number | undefined;
-}
 
 /** What writeGguf takes. */
 export interface GgufAdapter {
@@ -114,7 +96,6 @@ interface Pair {
   readonly module: string;
   readonly a: StoredTensor;
   readonly b: StoredTensor;
-  readonly isEmbedding: boolean;
 }
 
 /** In the order of the file. */
@@ -138,7 +119,7 @@ function pairsOf({ label, tensors }: AdapterFiles): Pair[] {
       const found = `${label} holds ${show(key)} without its other half, ${show(other)}.`;
       throw new FormatError("half-missing", found, "The file is not whole.");
     }
-    if (half[3] === "A") pairs.push({ module: half[1]!, a, b, isEmbedding: half[2] !== undefined });
+    if (half[3] === "A") pairs.push({ module: half[1]!, a, b });
   }
   if (pairs.length > 0) return pairs;
   throw new FormatError("gguf-empty", `${label} holds no pair of lora_A and lora_B.`);
@@ -157,27 +138,30 @@ function placed(
   names: GgufNames,
   alphaOf: (module: string) => number,
 ): PlacedPair {
-  const { module, a, b, isEmbedding } = pair;
+  const { module, a, b } = pair;
   const weight = names.weights.get(module);
-  if (!weight || (isEmbedding && names.tied)) {
+  if (!weight || (weight.isEmbedding && names.tied)) {
     const why =
-      names.tied && (isEmbedding || module === "lm_head")
+      names.tied && (weight?.isEmbedding || module === "lm_head")
         ? "the head of this model is its embedding, and a GGUF adapter can change only both"
         : `llama.cpp adapts no such weight of ${names.architecture} models`;
     throw new FormatError("gguf-no-weight", `${label} adapts ${module}: ${why}.`, MERGE);
   }
   const r = a.shape[0] ?? 0;
-  const wanted = [r, weight.inFeatures, weight.outFeatures, r];
-  const found = [...a.shape, ...b.shape];
-  if (r < 1 || found.length !== 4 || found.some((size, i) => size !== wanted[i])) {
+  const { inFeatures, outFeatures } = weight;
+  if (r < 1 || !sameShape(a.shape, [r, inFeatures]) || !sameShape(b.shape, [outFeatures, r])) {
     throw new ShapeError(
       "shape-mismatch",
-      `${label}: A and B of ${module} are [${a.shape}] and [${b.shape}], expected [r,${weight.inFeatures}] and [${weight.outFeatures},r].`,
+      `${label}: A and B of ${module} are [${a.shape}] and [${b.shape}], expected [r,${inFeatures}] and [${outFeatures},r].`,
       "Was the adapter trained on another model?",
     );
   }
   const alpha = alphaOf(module);
   return { ...pair, r, weight, alpha: config.use_rslora ? alpha * Math.sqrt(r) : alpha };
+}
+
+function sameShape(found: readonly number[], wanted: readonly number[]): boolean {
+  return found.length === wanted.length && found.every((size, i) => size === wanted[i]);
 }
 
 /** The value that most have; of several, the one that comes first. */
@@ -187,26 +171,23 @@ function mostCommon(values: readonly number[]): number {
   return [...counts].reduce((best, one) => (one[1] > best[1] ? one : best))[0];
 }
 
-function halves({ a, b, r, weight, isEmbedding }: PlacedPair, factor: number): GgufTensorToWrite[] {
-  const { name, inFeatures, outFeatures, pairedHeads } = weight;
+function halves({ a, b, r, weight }: PlacedPair, factor: number): GgufTensorToWrite[] {
+  const shapes = ggufShapes(weight, r);
   return [
     {
+      name: `${weight.name}.lora_a`,
       type: "F32",
-      name: `${name}.lora_a`,
-      // An embedding looks columns of A up: llama.cpp wants them as rows.
-      shape: isEmbedding ? [inFeatures, r] : [r, inFeatures],
+      shape: shapes.a,
       async *pieces() {
-        const values = await readFinite(a, 1);
-        yield bytesOf(isEmbedding ? transposed(values, r) : values);
+        yield bytesOf(toGgufA(await readFinite(a, 1), weight, r));
       },
     },
     {
+      name: `${weight.name}.lora_b`,
       type: "F32",
-      name: `${name}.lora_b`,
-      shape: [outFeatures, r],
+      shape: shapes.b,
       async *pieces() {
-        const values = await readFinite(b, factor);
-        yield bytesOf(pairedHeads === undefined ? values : rowsInPairs(values, r, pairedHeads));
+        yield bytesOf(toGgufB(await readFinite(b, factor), weight, r));
       },
     },
   ];
@@ -223,28 +204,6 @@ async function readFinite(tensor: StoredTensor, factor: number): Promise<Float32
     found,
     "The training that made it diverged; take an earlier checkpoint.",
   );
-}
-
-/**
- * Transformers rotates number i of a head together with number i + half; llama.cpp rotates neighbours, and its
- * converter moves the rows of q and k so that they meet: row (head, side, i) → (head, i, side).
- */
-function rowsInPairs(values: Float32Array, width: number, heads: number): Float32Array {
-  const rows = values.length / width;
-  const half = rows / heads / 2;
-  const moved = new Float32Array(values.length);
-  for (let row = 0; row < rows; row++) {
-    const [head, side, i] = [Math.floor(row / (2 * half)), Math.floor(row / half) % 2, row % half];
-    const target = head * 2 * half + 2 * i + side;
-    moved.set(values.subarray(row * width, (row + 1) * width), target * width);
-  }
-  return moved;
-}
-
-/** [rows, columns] → [columns, rows] */
-function transposed(values: Float32Array, rows: number): Float32Array {
-  const columns = values.length / rows;
-  return Float32Array.from(values, (_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!);
 }
 
 function bytesOf(values: Float32Array): Uint8Array {

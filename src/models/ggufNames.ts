@@ -1,5 +1,5 @@
 /** How llama.cpp calls the modules of a model. */
-import type { GgufNames, GgufWeight } from "../lora/exportGguf.ts";
+import type { GgufNames, GgufWeight } from "../lora/ggufLayout.ts";
 import type { ModelConfig, ModelType } from "./modelConfig.ts";
 import { describeModules, modelNames } from "./skeleton.ts";
 
@@ -23,8 +23,9 @@ export function ggufNames(config: ModelConfig): GgufNames {
   const modules = new Map(describeModules(config).map((module) => [module.name, module]));
   const weights = new Map<string, GgufWeight>();
   const add = (module: string, name: string, pairedHeads?: number) => {
-    const { inFeatures, outFeatures } = modules.get(module)!;
-    weights.set(module, { name: `${name}.weight`, inFeatures, outFeatures, pairedHeads });
+    const { inFeatures, outFeatures, kind } = modules.get(module)!;
+    const isEmbedding = kind === "embedding";
+    weights.set(module, { name: `${name}.weight`, inFeatures, outFeatures, isEmbedding, pairedHeads });
   };
   const names = modelNames(config);
   for (const [i, layer] of names.layers.entries()) {

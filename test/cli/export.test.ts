@@ -29,6 +29,7 @@ describe("npm run export", () => {
     const { status, stdout } = run(adapter, "--model", model, "--to", "gguf", "--out", out);
     expect(status).toBe(0);
     expect(stdout).toContain("tiny.gguf, 10 modules");
+    expect(stdout).toMatch(/read back {2}A and scale·B differ by \d\.\de-(8|7) /);
     expect(readFileSync(out).equals(readFileSync(join(fixture, "expected.gguf")))).toBe(true);
     const recipe = readFileSync(join(folder, "new", "tiny.Modelfile"), "utf8");
     expect(recipe).toMatch(/^FROM .*bases\/llama\nADAPTER \.\/tiny\.gguf\nTEMPLATE """/);
