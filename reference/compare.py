@@ -4,10 +4,12 @@ import math
 
 import torch
 
-KINDS = ("A", "B", "whole")
+KINDS = ("A", "B", "bias", "whole")
 
 
 def kind_of(key: str) -> str:
+    if key.endswith((".lora_B.bias", ".base_layer.bias")):
+        return "bias"
     if ".lora_A." in key or ".lora_embedding_A" in key:
         return "A"
     if ".lora_B." in key or ".lora_embedding_B" in key:

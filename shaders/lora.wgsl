@@ -1,14 +1,15 @@
 // lora — the low-rank path beside a frozen product. A projection may be several modules one below the other
 // (q, k and v), of which some are adapted: one launch serves all of them.
 //   down             p   = x·Aᵀ                      of every adapted module, side by side
-//   up               y  += s·p·Bᵀ                    in the rows of W that belong to the module
+//   up               y  += s·(p·Bᵀ + bias)           in the rows of W that belong to the module
 //   backward_p       dp  = s·dy·B
 //   backward_b       dB += s·dyᵀ·p
+//   backward_bias    dbias += s·Σ_rows dy
 //   backward_a       dA += dpᵀ·x
 //   backward_x       dx  = so_far + dp·A
 // There is no dW: the frozen matrix has no gradient.
 // x, dx, so_far [rows, width]; y, dy [rows, out]; p, dp [rows, ranks], ranks the sum of all r; A [r, width], B [r_out, r]
-// lie in an arena, reached by offset; s = lora_alpha / r is read from `scales`, so it can be turned while running.
+// and B's bias [r_out], which few adapters have, lie in an arena, reached by offset; s = lora_alpha / r is read from `scales`, so it can be turned while running.
 // An invocation owns 4 × 4 results: eight reads serve sixteen products. Where fewer than four are left, it computes the
 // last ones over again and stores each once.
 struct Params {
@@ -19,6 +20,7 @@ struct Params {
   column_count: u32,
   output_count: u32,
   rank_count: u32,
+  has_bias: u32,
   has_so_far: u32,
 }
 // Up to four neighbouring columns of p, of one module.
@@ -38,8 +40,9 @@ struct Columns {
 struct Outputs {
   first: u32,
   count: u32,
-  // Where the first one's row of B starts.
+  // Where the first one's row of B starts, and where its bias is.
   b: u32,
+  bias: u32,
   // The module's first column of p, and how many there are.
   column: u32,
   rank: u32,
@@ -133,6 +136,9 @@ fn up(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3
   for (var j = 0u; j < own.rank; j++) {
     sum = outer(sum, factor(b + j), vec4f(p[row.x + j], p[row.y + j], p[row.z + j], p[row.w + j]));
   }
+  if (params.has_bias != 0u) {
+    sum = outer(sum, factor(own.bias + four(0u, own.count)), vec4f(1.0));
+  }
   sum *= scales[own.scale];
   add_y(t, own.first, sum[0]);
   if (own.count > 1u) { add_y(t, own.first + 1u, sum[1]); }
@@ -207,6 +213,23 @@ fn backward_b(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grou
   if (own.count > 1u) { add_gradients(at + own.rank, left, sum[1]); }
   if (own.count > 2u) { add_gradients(at + 2u * own.rank, left, sum[2]); }
   if (own.count > 3u) { add_gradients(at + 3u * own.rank, left, sum[3]); }
+}
+
+@compute @workgroup_size(LANES)
+fn backward_bias(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+                 @builtin(local_invocation_index) lane: u32) {
+  let i = flat_workgroup(group, groups) * LANES + lane;
+  if (i >= params.output_count) {
+    return;
+  }
+  let own = outputs[i];
+  let o = own.first + four(0u, own.count);
+  var sum = vec4f();
+  for (var t = 0u; t < extent(params.rows_extent); t++) {
+    let at = t * params.out + o;
+    sum += vec4f(dy[at.x], dy[at.y], dy[at.z], dy[at.w]);
+  }
+  add_gradients(own.bias, own.count, sum * scales[own.scale]);
 }
 
 @compute @workgroup_size(LANES)

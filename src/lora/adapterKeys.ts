@@ -1,4 +1,4 @@
-import type { Selection } from "./targets.ts";
+import type { Selection, TrainedBias } from "./targets.ts";
 
 /** PEFT wraps the model twice, and its adapter files show it. */
 const PREFIX = "base_model.model.";
@@ -6,15 +6,28 @@ const PREFIX = "base_model.model.";
 export const CONFIG_FILE = "adapter_config.json";
 export const WEIGHTS_FILE = "adapter_model.safetensors";
 
-/** A tensor of an adapter file: half of a LoRA pair, or a parameter of a module that is saved whole. */
+/** A tensor of an adapter file: part of what LoRA adds to a module, or a parameter of the base model that trains. */
 export type AdapterEntry = {
   readonly key: string;
   readonly shape: readonly number[];
   readonly module: string;
-} & ({ readonly part: "lora_A" | "lora_B" } | { readonly part: "parameter"; readonly parameter: string });
+} & (
+  | { readonly part: "lora_A" | "lora_B" | "lora_bias" }
+  | { readonly part: "parameter"; readonly parameter: string }
+);
 
 export function loraKey(module: string, half: "lora_A" | "lora_B"): string {
   return `${PREFIX}${module}.${half}.weight`;
+}
+
+/** The bias of a module's B. */
+export function loraBiasKey(module: string): string {
+  return `${PREFIX}${module}.lora_B.bias`;
+}
+
+/** A bias of the base model that trains by itself. */
+export function biasKey({ module, adapted }: TrainedBias): string {
+  return savedKey(module.name, adapted ? "base_layer.bias" : "bias");
 }
 
 export function savedKey(module: string, parameter: string): string {
@@ -22,8 +35,8 @@ export function savedKey(module: string, parameter: string): string {
 }
 
 /** Every tensor that an adapter with this selection holds, by PEFT's name, in the order of the model. */
-export function adapterEntries(selection: Pick<Selection, "lora" | "saved">): AdapterEntry[] {
-  const halves = selection.lora.flatMap(({ module, r }): AdapterEntry[] => [
+export function adapterEntries(selection: Pick<Selection, "lora" | "saved" | "biases">): AdapterEntry[] {
+  const added = selection.lora.flatMap(({ module, r, hasBias }): AdapterEntry[] => [
     {
       key: loraKey(module.name, "lora_A"),
       part: "lora_A",
@@ -36,6 +49,16 @@ export function adapterEntries(selection: Pick<Selection, "lora" | "saved">): Ad
       module: module.name,
       shape: [module.outFeatures, r],
     },
+    ...(hasBias
+      ? [
+          {
+            key: loraBiasKey(module.name),
+            part: "lora_bias" as const,
+            module: module.name,
+            shape: [module.outFeatures],
+          },
+        ]
+      : []),
   ]);
   const parameters = selection.saved.flatMap((module) =>
     Object.entries(module.parameters).map(
@@ -48,7 +71,16 @@ export function adapterEntries(selection: Pick<Selection, "lora" | "saved">): Ad
       }),
     ),
   );
-  return [...halves, ...parameters];
+  const biases = selection.biases.map(
+    (bias): AdapterEntry => ({
+      key: biasKey(bias),
+      part: "parameter",
+      parameter: "bias",
+      module: bias.module.name,
+      shape: bias.module.parameters.bias!,
+    }),
+  );
+  return [...added, ...parameters, ...biases];
 }
 
 /**

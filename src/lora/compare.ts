@@ -6,7 +6,7 @@ import { chosenLayers, layerIndexOf } from "./matching.ts";
 import type { ModuleDescriptor } from "./modules.ts";
 import { type LoraTarget, type Selection, selectModules } from "./targets.ts";
 
-/** Keys that say together which modules are adapted, with what rank and scale, and which are saved. */
+/** Keys that say together which modules are adapted, with what rank and scale, and what else trains. */
 const SELECTING = [
   "target_modules",
   "exclude_modules",
@@ -18,6 +18,8 @@ const SELECTING = [
   "lora_alpha",
   "use_rslora",
   "modules_to_save",
+  "bias",
+  "lora_bias",
 ] as const satisfies LoraKey[];
 
 /**
@@ -93,14 +95,16 @@ function sameSelection(wanted: Selection | undefined, found: Selection): boolean
     wanted.lora.length === found.lora.length &&
     wanted.lora.every((target, i) => sameTarget(target, found.lora[i]!)) &&
     wanted.saved.length === found.saved.length &&
-    wanted.saved.every((module, i) => module.name === found.saved[i]!.name)
+    wanted.saved.every((module, i) => module.name === found.saved[i]!.name) &&
+    wanted.biases.length === found.biases.length &&
+    wanted.biases.every(({ module }, i) => module.name === found.biases[i]!.module.name)
   );
 }
 
 /** A rank above min(in, out) agrees with the rank that a new run would have reduced it to. */
 function sameTarget(wanted: LoraTarget, found: LoraTarget): boolean {
-  const { module, r, alpha } = wanted;
-  if (module.name !== found.module.name || alpha !== found.alpha) return false;
+  const { module, r, alpha, hasBias } = wanted;
+  if (module.name !== found.module.name || alpha !== found.alpha || hasBias !== found.hasBias) return false;
   const reduced = Math.min(r, module.inFeatures, module.outFeatures);
   return r === found.r ? wanted.scale === found.scale : reduced === found.r;
 }

@@ -18,10 +18,12 @@ export interface LoraConfig {
   rank_pattern: Record<string, number>;
   alpha_pattern: Record<string, number>;
   use_rslora: boolean;
-  /** A run asks for what `initialHalves` draws; an adapter that is loaded may have begun in other ways. */
+  /** A run asks for what `initialStart` draws; an adapter that is loaded may have begun in other ways. */
   init_lora_weights: boolean | string;
   modules_to_save: string[] | null;
   fan_in_fan_out: boolean;
+  bias: "none" | "all" | "lora_only";
+  lora_bias: boolean;
   /** Keys that change nothing here, as they stood in the file: they survive into the export. */
   described: JsonObject;
 }
@@ -147,6 +149,13 @@ function checkTogether(config: LoraConfig, path: string): void {
         "List the target modules, or put the layers into the pattern.",
       );
     }
+  }
+  if (config.lora_bias && typeof config.init_lora_weights !== "boolean") {
+    throw new ConfigError(
+      "bad-combination",
+      `${path}.lora_bias is true, and init_lora_weights is ${show(config.init_lora_weights)}: PEFT allows true and false only.`,
+      "Begin with init_lora_weights true, or leave lora_bias out.",
+    );
   }
   if (pattern !== null && pattern.length > 0 && layers === null) {
     throw new ConfigError(

@@ -164,6 +164,22 @@ export const LORA_FIELDS = {
     default: false,
     description: "Weights are stored [in, out]. Set to what the adapted modules are, as PEFT does.",
   },
+  bias: {
+    role: "setting",
+    schema: v.picklist(["none", "all", "lora_only"]),
+    expected: '"none", "all" or "lora_only"',
+    default: "none",
+    description:
+      "Which biases of the base model train: none, all of them, norms' too, or those of adapted modules.",
+  },
+  lora_bias: {
+    role: "setting",
+    schema: v.boolean(),
+    expected: "true or false",
+    default: false,
+    description:
+      "Give B a bias of its own, which is scaled with it. For init_lora_weights true and false only.",
+  },
   task_type: described(
     "The task, CAUSAL_LM here.",
     v.nullable(v.picklist(TASK_TYPES)),
@@ -194,8 +210,6 @@ export const LORA_FIELDS = {
     ),
     default: { ephemeral_gpu_offload: false },
   },
-  bias: absent("training biases beside the adapter is not built yet", "Which biases train.", "none"),
-  lora_bias: absent("a bias in B is not built yet", "A bias in B.", false),
   use_dora: absent("DoRA is not built yet", "Weight-decomposed LoRA.", false),
   use_qalora: absent(OTHER_METHOD, "Quantisation-aware LoRA.", false),
   use_bdlora: absent(OTHER_METHOD, "Block-diagonal LoRA."),

@@ -3,27 +3,28 @@ import { show } from "../base/json.ts";
 import { normalPair, philox, seedKey } from "../base/random.ts";
 import type { LoraTarget } from "./targets.ts";
 
-/** The two halves of an adapter: A [r, in] and B [out, r], row-major. */
-export interface LoraHalves {
+/** What LoRA adds to a module: A [r, in] and B [out, r], row-major, and B's bias [out] where it has one. */
+export interface LoraStart {
   readonly a: Float32Array;
   readonly b: Float32Array;
+  readonly bias?: Float32Array;
 }
 
 /** Keep these numbers apart from those of dropout and of the rows' order, which use the same seed. */
-const STREAM = { a: 0x4c6f5241, b: 0x4c6f5242, rotation: 0x4c6f5251 };
+const STREAM = { a: 0x4c6f5241, b: 0x4c6f5242, bias: 0x4c6f5243, rotation: 0x4c6f5251 };
 
 /**
  * The values that a new adapter starts from, PEFT's distributions by `init_lora_weights`:
  *
  *   true          A uniform in ±1/√in (Kaiming with a = √5), B zero
  *   "gaussian"    A normal with deviation 1/r, B zero
- *   false         A uniform in ±1/√in, B uniform in ±1/√r: the model does not start as the base model
+ *   false         A uniform in ±1/√in, B and its bias uniform in ±1/√r: the model does not start as the base model
  *   "orthogonal"  A and B normal in complementary halves of the r dimensions, so that B·A = 0
  *
  * They depend on the seed and the module's name alone, so adapting one module more changes no other.
  */
-export function initialHalves(target: LoraTarget, init: boolean | string, seed: number): LoraHalves {
-  const { module, r } = target;
+export function initialStart(target: LoraTarget, init: boolean | string, seed: number): LoraStart {
+  const { module, r, hasBias } = target;
   const { name, inFeatures, outFeatures } = module;
   const uniform = (stream: number, count: number, bound: number) =>
     // Half a step makes the numbers symmetric about zero.
@@ -38,11 +39,14 @@ export function initialHalves(target: LoraTarget, init: boolean | string, seed: 
   const zeroB = () => new Float32Array(outFeatures * r);
   switch (init) {
     case true:
-      return { a: uniformA(), b: zeroB() };
+      return { a: uniformA(), b: zeroB(), ...(hasBias ? { bias: new Float32Array(outFeatures) } : {}) };
     case "gaussian":
       return { a: normal(STREAM.a, r * inFeatures, 1 / r), b: zeroB() };
-    case false:
-      return { a: uniformA(), b: uniform(STREAM.b, outFeatures * r, 1 / Math.sqrt(r)) };
+    case false: {
+      const bound = 1 / Math.sqrt(r);
+      const b = uniform(STREAM.b, outFeatures * r, bound);
+      return { a: uniformA(), b, ...(hasBias ? { bias: uniform(STREAM.bias, outFeatures, bound) } : {}) };
+    }
     case "orthogonal": {
       const rotation = orthogonalMatrix(normal(STREAM.rotation, r * r, 1), r);
       const mixA = normal(STREAM.a, inFeatures * (r / 2), 0.1);

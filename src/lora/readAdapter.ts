@@ -84,11 +84,12 @@ export async function loadAdapter(
   const entries = adapterEntries(selection);
   checkKeys(adapter, entries, selection);
   for (const entry of entries) checkShape(adapter, entry);
+  const trained = new Set(entries.map(({ key }) => key));
   const warnings = [...adapter.warnings, ...selection.warnings];
   const kept: StoredTensor[] = [];
   for (const [key, tensor] of adapter.tensors) {
     const base = baseParameterOf(key);
-    if (!base) continue;
+    if (!base || trained.has(key)) continue;
     const found = await compareWithBase(adapter, tensor, base.name, baseTensor(base.name));
     if (found) warnings.push(found);
     kept.push(tensor);

@@ -1,5 +1,6 @@
 import { ConfigError } from "../base/errors.ts";
 import { show } from "../base/json.ts";
+import { biasWarnings, selectBiases } from "./biases.ts";
 import type { LoraConfig } from "./config.ts";
 import {
   chosenLayers,
@@ -22,6 +23,15 @@ export interface LoraTarget {
   readonly alpha: number;
   /** alpha / r, or alpha / √r with use_rslora. */
   readonly scale: number;
+  /** B has a bias of its own, [out], by lora_bias. */
+  readonly hasBias: boolean;
+}
+
+/** A bias of the base model that trains, by `bias`. */
+export interface TrainedBias {
+  readonly module: ModuleDescriptor;
+  /** Whether LoRA adapts the module too: PEFT's name of the bias tells. */
+  readonly adapted: boolean;
 }
 
 export interface Selection {
@@ -29,6 +39,8 @@ export interface Selection {
   readonly lora: readonly LoraTarget[];
   /** Modules that train whole, with parameters of their own, in the order of the model. */
   readonly saved: readonly ModuleDescriptor[];
+  /** Biases that train by themselves, in the order of the model. */
+  readonly biases: readonly TrainedBias[];
   /** target_modules as PEFT would save it: defaults and `all-linear` become names. */
   readonly targetModules: string | readonly string[];
   readonly warnings: readonly string[];
@@ -61,13 +73,15 @@ export function selectModules(
   const { saved, warnings: savedWarnings } = selectSaved(tree, config, new Set(chosen), context);
   warnings.push(...savedWarnings, ...unusedEntries(tree, config, context.path));
   const lora = withRanks(adapted, config, context, warnings);
+  const biases = selectBiases(tree, config, { adapted: new Set(chosen), saved }, context.path);
+  warnings.push(...biasWarnings(lora, biases, config, context.path));
   const isConv = adapted.at(-1)?.kind === "conv1d";
   if (config.fan_in_fan_out && !isConv) {
     warnings.push(
       `${context.path}.fan_in_fan_out is true, but the adapted modules are linear: it is taken as false.`,
     );
   }
-  return { lora, saved, targetModules, warnings };
+  return { lora, saved, biases, targetModules, warnings };
 }
 
 export function loraScale(alpha: number, r: number, rankStabilised: boolean): number {
@@ -218,7 +232,8 @@ function withRanks(
         "Give it an even rank, in r or in rank_pattern, or begin in another way.",
       );
     }
-    return { module, r, alpha, scale: loraScale(alpha, r, config.use_rslora) };
+    const scale = loraScale(alpha, r, config.use_rslora);
+    return { module, r, alpha, scale, hasBias: config.lora_bias };
   });
   if (reduced.length > 0) {
     const shown =

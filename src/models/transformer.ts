@@ -1,13 +1,14 @@
 /** A decoder as a plain function over Values. Calling it records the graph; families differ by their config alone. */
 import type { StoredTensor } from "../base/bytes.ts";
 import { ConfigError, FormatError } from "../base/errors.ts";
+import { BLOCK_BYTES } from "../gpu/device.ts";
 import type { ArenaLayout, ArenaTensor } from "../graph/arena.ts";
 import type { Graph } from "../graph/graph.ts";
 import { bytesPerElement, type Value } from "../graph/value.ts";
-import { loraKey, savedKey } from "../lora/adapterKeys.ts";
+import { biasKey, loraBiasKey, loraKey, savedKey } from "../lora/adapterKeys.ts";
 import { type AdaptedModule, type LoraContext, type Projection, project } from "../lora/layer.ts";
 import type { ModuleDescriptor } from "../lora/modules.ts";
-import type { Selection } from "../lora/targets.ts";
+import type { LoraTarget, Selection } from "../lora/targets.ts";
 import { attention } from "../ops/attention.ts";
 import { appendToCache } from "../ops/cache.ts";
 import type { Head } from "../ops/crossEntropy.ts";
@@ -116,9 +117,12 @@ export function layOutTrainables(model: Model, selection: Selection, layout: Are
     const adapted = names.flatMap((name) => targets.get(name) ?? []);
     if (adapted.length === 0) continue;
     layout.placeTogether(
-      adapted.flatMap(({ module, r }) => [
+      adapted.flatMap(({ module, r, hasBias }) => [
         { name: loraKey(module.name, "lora_A"), shape: [r, module.inFeatures], group: DECAYED },
         { name: loraKey(module.name, "lora_B"), shape: [module.outFeatures, r], group: DECAYED },
+        ...(hasBias
+          ? [{ name: loraBiasKey(module.name), shape: [module.outFeatures], group: UNDECAYED }]
+          : []),
       ]),
     );
   }
@@ -129,6 +133,23 @@ export function layOutTrainables(model: Model, selection: Selection, layout: Are
       layout.place(savedKey(module.name, parameter), turned, decayed ? DECAYED : UNDECAYED);
     }
   }
+  for (const bias of selection.biases) {
+    layout.place(biasKey(bias), bias.module.parameters.bias!, UNDECAYED);
+  }
+}
+
+/**
+ * Frozen matrices that share a buffer with no other module's, since something of theirs trains row by row. A graph
+ * without the adapter keeps them apart too: it reads the same buffers.
+ */
+export function modulesApart(selection: Selection): ReadonlySet<string> {
+  return new Set(selection.biases.map(({ module }) => module.name));
+}
+
+/** Rows of a slice: a vector beside it, one f32 a row, then begins where a binding may. */
+function wholeBlocks(rows: number): number {
+  const rowsOfBlock = BLOCK_BYTES / bytesPerElement.f32;
+  return rows < rowsOfBlock ? rows : rows - (rows % rowsOfBlock);
 }
 
 /** Traces the model into a graph. One tracer serves one graph. */
@@ -139,7 +160,10 @@ export class Tracer {
   private readonly frozen: FrozenWeights;
   private readonly layout: ArenaLayout;
   private readonly saved: ReadonlySet<string>;
-  private readonly scaleIndex: ReadonlyMap<string, number>;
+  private readonly apart: ReadonlySet<string>;
+  /** Keys of biases that train by themselves, by module. */
+  private readonly biases: ReadonlyMap<string, string>;
+  private readonly targets: ReadonlyMap<string, LoraTarget & { readonly index: number }>;
   private readonly trained: boolean;
   private readonly maxBinding: number;
 
@@ -149,6 +173,8 @@ export class Tracer {
     frozen: FrozenWeights;
     layout: ArenaLayout;
     selection: Selection;
+    /** `modulesApart` of the run. */
+    apart: ReadonlySet<string>;
     /** False for evaluation: parameters are there, gradients are not. */
     trained: boolean;
     /** Bytes that a binding may have; larger matrices are cut into slices. */
@@ -160,8 +186,11 @@ export class Tracer {
     this.layout = options.layout;
     this.trained = options.trained;
     this.maxBinding = options.maxBinding;
-    this.saved = new Set(options.selection.saved.map(({ name }) => name));
-    this.scaleIndex = new Map(options.selection.lora.map(({ module }, i) => [module.name, i]));
+    const { lora, saved, biases } = options.selection;
+    this.saved = new Set(saved.map(({ name }) => name));
+    this.apart = options.apart;
+    this.biases = new Map(biases.map((bias) => [bias.module.name, biasKey(bias)]));
+    this.targets = new Map(lora.map((target, index) => [target.module.name, { ...target, index }]));
   }
 
   /** ids [tokens] → hidden states after the last norm [tokens, width]. `maxPositions`: the longest row. */
@@ -284,7 +313,7 @@ export class Tracer {
         continue;
       }
       const first = run[0];
-      if (first !== undefined && !this.storedAlike(first, name, run, inFeatures)) flush();
+      if (first !== undefined && !this.sharesBuffer(first, name, run, inFeatures)) flush();
       run.push(name);
     }
     flush();
@@ -293,15 +322,18 @@ export class Tracer {
 
   /** The low-rank path of a module whose rows begin at `rowStart` of a projection, where it has one. */
   private adapted(name: string, rowStart: number): AdaptedModule[] {
-    const index = this.scaleIndex.get(name);
-    if (index === undefined) return [];
+    const target = this.targets.get(name);
+    if (!target) return [];
+    const { index, hasBias } = target;
     const a = this.parameter(loraKey(name, "lora_A"));
     const b = this.parameter(loraKey(name, "lora_B"));
+    const bias = hasBias ? this.parameter(loraBiasKey(name)) : undefined;
     const rows = this.model.module(name).outFeatures;
-    return [{ rowStart, rows, a, b, scale: index, dropoutKey: index }];
+    return [{ rowStart, rows, a, b, bias, scale: index, dropoutKey: index }];
   }
 
-  private storedAlike(first: string, name: string, run: readonly string[], width: number): boolean {
+  private sharesBuffer(first: string, name: string, run: readonly string[], width: number): boolean {
+    if (this.apart.has(first) || this.apart.has(name)) return false;
     const dtype = this.frozen.typeOf(this.model.tensor(name, "weight"));
     const rows = [...run, name].reduce((sum, part) => sum + this.model.module(part).outFeatures, 0);
     const fits = rows * width * bytesPerElement[dtype] <= this.maxBinding;
@@ -319,9 +351,25 @@ export class Tracer {
     return value;
   }
 
+  /** The rows [start, end) of a trainable vector, as a tensor of its own. */
+  private parameterRows(key: string, start: number, end: number): Value {
+    const { shape, place } = this.layout.tensors.get(key)!;
+    if (start === 0 && end === shape[0]) return this.parameter(key);
+    const name = `${key} [${start}, ${end})`;
+    let value = this.parameters.get(name);
+    if (!value) {
+      const part = { chunk: place.chunk, byteOffset: place.byteOffset + 4 * start };
+      value = this.graph.parameter(name, [end - start], part, this.trained);
+      this.parameters.set(name, value);
+    }
+    return value;
+  }
+
   /** A norm's gain or bias, [width] in f32. */
   private vector(name: string, parameter: string): Value {
     if (this.saved.has(name)) return this.parameter(savedKey(name, parameter));
+    const trained = parameter === "bias" ? this.biases.get(name) : undefined;
+    if (trained !== undefined) return this.parameter(trained);
     return this.stackedVector([name], parameter);
   }
 
@@ -334,8 +382,16 @@ export class Tracer {
     return value;
   }
 
-  /** A bias per slice of a frozen matrix. */
+  /** A bias per slice of a frozen matrix. One that trains belongs to a module apart. */
   private biasSlices(names: readonly string[], slices: readonly Value[]): Value[] {
+    const trained = this.biases.get(names[0]!);
+    if (trained !== undefined) {
+      let end = 0;
+      return slices.map(({ shape: [rows] }) => {
+        end += rows as number;
+        return this.parameterRows(trained, end - (rows as number), end);
+      });
+    }
     if (slices.length === 1) return [this.stackedVector(names, "bias")];
     const tensors = names.map((name) => this.model.tensor(name, "bias"));
     let start = 0;
@@ -362,7 +418,7 @@ export class Tracer {
     const width = tensors[0]!.shape[transposed ? 0 : 1]!;
     const rows = tensors.reduce((sum, { shape }) => sum + shape[transposed ? 1 : 0]!, 0);
     const rowBytes = width * bytesPerElement[dtype];
-    const perSlice = Math.min(rows, Math.floor(this.maxBinding / rowBytes));
+    const perSlice = Math.min(rows, wholeBlocks(Math.floor(this.maxBinding / rowBytes)));
     const whole = names.map((name) => `${name}.weight`).join(" + ");
     return Array.from({ length: Math.ceil(rows / perSlice) }, (_, i) => {
       const start = i * perSlice;

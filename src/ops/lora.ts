@@ -12,6 +12,8 @@ export interface LowRank {
   /** A [r, width] and B [rows, r], trainable, in one chunk of the arena. */
   readonly a: Value;
   readonly b: Value;
+  /** Of B, [rows], in the same chunk. All modules of a projection have one, or none has. */
+  readonly bias?: Value | undefined;
   /** Index of lora_alpha / r in `scales`. */
   readonly scale: number;
 }
@@ -36,7 +38,7 @@ interface LoraTables {
 const TILE = 4;
 /** Words of a `Columns` and of an `Outputs`. */
 const COLUMNS_WORDS = 8;
-const OUTPUTS_WORDS = 6;
+const OUTPUTS_WORDS = 7;
 
 function rankOf({ a, b, rows }: LowRank, width: number): number {
   const [rank, across] = a.shape as readonly number[];
@@ -67,13 +69,13 @@ function tables(
   for (const module of modules) {
     const { rowStart, rows, scale } = module;
     const rank = rankOf(module, width);
-    const [placeA, placeB] = [module.a.place, module.b.place];
-    if (!placeA || placeB?.chunk !== placeA.chunk || modules[0]!.a.place?.chunk !== placeA.chunk) {
+    const placeOf = ({ place }: Value): number => {
+      if (place && place.chunk === modules[0]!.a.place?.chunk) return place.byteOffset / 4;
       throw new ShapeError(
         "arena",
         `lora ${module.a.name}: the factors of a projection do not lie in one chunk of the arena.`,
       );
-    }
+    };
     const end = rowStart + rows;
     // Each row of W takes the change of one module: two invocations must not add to it at once.
     if (end > out || taken.subarray(rowStart, end).includes(1)) {
@@ -83,13 +85,14 @@ function tables(
       );
     }
     taken.fill(1, rowStart, end);
-    const a = placeA.byteOffset / 4;
-    const b = placeB.byteOffset / 4;
+    const a = placeOf(module.a);
+    const b = placeOf(module.b);
+    const bias = module.bias ? placeOf(module.bias) : 0;
     for (let j = 0; j < rank; j += TILE) {
       columns.push(ranks + j, Math.min(TILE, rank - j), a + j * width, b + j, rank, rowStart, rows, scale);
     }
     for (let o = 0; o < rows; o += TILE) {
-      outputs.push(rowStart + o, Math.min(TILE, rows - o), b + o * rank, ranks, rank, scale);
+      outputs.push(rowStart + o, Math.min(TILE, rows - o), b + o * rank, bias + o, ranks, rank, scale);
     }
     ranks += rank;
     rankTiles = Math.max(rankTiles, Math.ceil(rank / TILE));
@@ -108,7 +111,7 @@ function tables(
 }
 
 /**
- * y + s·(x·Aᵀ)·Bᵀ in the rows of each module. x [rows, width], y [rows, out] → [rows, out], in place of y.
+ * y + s·((x·Aᵀ)·Bᵀ + bias) in the rows of each module. x [rows, width], y [rows, out] → [rows, out], in place of y.
  * `scales` holds lora_alpha / r of every module of the model.
  */
 export function lowRankPath(
@@ -132,7 +135,7 @@ export function lowRankPath(
   return graph.record(
     up,
     lora,
-    [y, p, scales, ...modules.map(({ b }) => b)],
+    [y, p, scales, ...modules.flatMap(({ b, bias }) => (bias ? [b, bias] : [b]))],
     [{ name: `${name} · y`, shape: y.shape, inPlaceOf: 0 }],
   )[0]!;
 }
@@ -158,6 +161,7 @@ function dispatch(
       column_count: columnTiles(lora),
       output_count: outputTiles(lora),
       rank_count: lora.rankTiles,
+      has_bias: lora.modules[0]!.bias ? 1 : 0,
       has_so_far: soFar ? 1 : 0,
     },
     bindings,
@@ -211,6 +215,8 @@ const up: Op<LoraTables> = {
     const gradients = lora.modules.flatMap(({ b }) => (b.gradient ? [b.gradient] : []));
     if (gradients.length > 0)
       lora.graph.record(backwardB, lora, [dy, p, ...gradients], [], { mutates: gradients });
+    const biases = lora.modules.flatMap(({ bias }) => (bias?.gradient ? [bias.gradient] : []));
+    if (biases.length > 0) lora.graph.record(backwardBias, lora, [dy, ...biases], [], { mutates: biases });
     context.give(1, () => {
       const output = { name: `d ${p.name}`, shape: p.shape };
       return lora.graph.record(backwardP, lora, [dy, lora.scales], [output])[0]!;
@@ -236,6 +242,18 @@ const backwardB: Op<LoraTables> = {
     const [dy, p] = node.inputs;
     const bindings = { ...tablesOf(lora), gradients: gradientsOf(node), dy, p };
     return [dispatch(node, "backward_b", bindings, (_, lora) => outputTiles(lora) * lora.rankTiles)];
+  },
+};
+
+const backwardBias: Op<LoraTables> = {
+  name: "lora.backwardBias",
+  lower(node) {
+    const bindings = {
+      ...tablesOf(node.attributes),
+      gradients: gradientsOf(node),
+      dy: node.inputs[0],
+    };
+    return [dispatch(node, "backward_bias", bindings, (_, lora) => outputTiles(lora))];
   },
 };
 

@@ -8,7 +8,13 @@ import type { Value } from "../graph/value.ts";
 import type { LoraContext } from "../lora/layer.ts";
 import type { Selection } from "../lora/targets.ts";
 import { FrozenWeights } from "../models/frozen.ts";
-import { type KeyValueCache, layOutTrainables, type Model, Tracer } from "../models/transformer.ts";
+import {
+  type KeyValueCache,
+  layOutTrainables,
+  type Model,
+  modulesApart,
+  Tracer,
+} from "../models/transformer.ts";
 import type { Head } from "../ops/crossEntropy.ts";
 import { type TracedInputs, traceInputs } from "./tracedInputs.ts";
 
@@ -79,7 +85,7 @@ export class AdaptedModel {
   trace(graph: Graph, { longest, trains, asBase, cache }: TraceOptions): Traced {
     const { model, options, layout, frozen } = this;
     const { maxBinding } = this.gpu.traits;
-    const selection = asBase ? { ...this.selection, lora: [], saved: [] } : this.selection;
+    const selection = asBase ? { ...this.selection, lora: [], saved: [], biases: [] } : this.selection;
     const inputs = traceInputs(graph, model.config.slidingWindow);
     const { rowInStep, seedStep, positions } = inputs;
     const scales = graph.state("lora scales", [Math.max(1, this.selection.lora.length)]);
@@ -88,7 +94,17 @@ export class AdaptedModel {
       scales,
       ...(p > 0 ? { dropout: { p, seedStep, rowInStep, positions } } : {}),
     };
-    const tracer = new Tracer({ graph, model, frozen, layout, selection, trained: trains, maxBinding });
+    const apart = modulesApart(this.selection);
+    const tracer = new Tracer({
+      graph,
+      model,
+      frozen,
+      layout,
+      selection,
+      apart,
+      trained: trains,
+      maxBinding,
+    });
     const hidden = tracer.hidden({ ...inputs, lora, ...(cache ? { cache } : {}) }, longest);
     const head = tracer.head(lora);
     this.unbound.parameters.push(...tracer.parameters.values());

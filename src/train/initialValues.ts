@@ -1,8 +1,8 @@
 /** Trainable tensors between files and engine: where a run starts from, and how the end is written. */
 import { FormatError } from "../base/errors.ts";
 import { toFloat32 } from "../formats/floats.ts";
-import { type AdapterEntry, adapterEntries, loraKey } from "../lora/adapterKeys.ts";
-import { initialHalves } from "../lora/init.ts";
+import { type AdapterEntry, adapterEntries, loraBiasKey, loraKey } from "../lora/adapterKeys.ts";
+import { initialStart } from "../lora/init.ts";
 import type { LoadedAdapter } from "../lora/readAdapter.ts";
 import type { Selection } from "../lora/targets.ts";
 import { transpose } from "../models/frozen.ts";
@@ -50,9 +50,10 @@ export async function initialValues(
 ): Promise<Map<string, Float32Array>> {
   const initial = new Map<string, Float32Array>();
   for (const target of loaded ? [] : selection.lora) {
-    const { a, b } = initialHalves(target, run.lora.init_lora_weights, run.train.seed);
+    const { a, b, bias } = initialStart(target, run.lora.init_lora_weights, run.train.seed);
     initial.set(loraKey(target.module.name, "lora_A"), a);
     initial.set(loraKey(target.module.name, "lora_B"), b);
+    if (bias) initial.set(loraBiasKey(target.module.name), bias);
   }
   for (const entry of adapterEntries(selection)) {
     if (initial.has(entry.key)) continue;

@@ -193,7 +193,12 @@ describe("an adapter is refused", () => {
       "not-supported",
       /use_dora is true: DoRA/,
     ],
-    ["that trains biases", (one) => withConfig(one, { bias: "all" }), "not-supported", /bias is "all"/],
+    [
+      "when a bias that trains is missing",
+      (one) => withConfig(one, { lora_bias: true }),
+      "tensor-missing",
+      /lacks .*q_proj\.lora_B\.bias/,
+    ],
     [
       "that began as PiSSA",
       (one) => withConfig(one, { init_lora_weights: "pissa" }),

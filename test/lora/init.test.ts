@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { initialHalves } from "../../src/lora/init.ts";
+import { initialStart } from "../../src/lora/init.ts";
 import type { LoraTarget } from "../../src/lora/targets.ts";
 
 function target(name: string, inFeatures: number, outFeatures: number, r: number): LoraTarget {
   const module = { name, kind: "linear", inFeatures, outFeatures, parameters: {} } as const;
-  return { module, r, alpha: 1, scale: 1 / r };
+  return { module, r, alpha: 1, scale: 1 / r, hasBias: false };
 }
 
 const moments = (values: Float32Array) => {
@@ -18,7 +18,7 @@ describe("initial values", () => {
   const one = target("model.layers.0.self_attn.q_proj", 500, 30, 80);
 
   it("are uniform in ±1/√in for A, and zero for B", () => {
-    const { a, b } = initialHalves(one, true, 42);
+    const { a, b } = initialStart(one, true, 42);
     expect([a.length, b.length]).toEqual([40_000, 2400]);
     const bound = 1 / Math.sqrt(500);
     const largest = a.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
@@ -33,15 +33,15 @@ describe("initial values", () => {
   });
 
   it("are normal with deviation 1/r for gaussian", () => {
-    const { mean, deviation, kurtosis } = moments(initialHalves(one, "gaussian", 42).a);
+    const { mean, deviation, kurtosis } = moments(initialStart(one, "gaussian", 42).a);
     expect(Math.abs(mean)).toBeLessThan(0.015 * deviation);
     expect(deviation * 80).toBeCloseTo(1, 1);
     expect(Math.abs(kurtosis - 3)).toBeLessThan(0.1);
   });
 
   it("are uniform in B too for false, in ±1/√r", () => {
-    const { a, b } = initialHalves(one, false, 42);
-    expect(a).toEqual(initialHalves(one, true, 42).a);
+    const { a, b } = initialStart(one, false, 42);
+    expect(a).toEqual(initialStart(one, true, 42).a);
     const largest = b.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     expect(largest).toBeLessThanOrEqual(Math.fround(1 / Math.sqrt(80)));
     expect(largest).toBeGreaterThan(0.99 / Math.sqrt(80));
@@ -53,7 +53,7 @@ describe("initial values", () => {
   });
 
   it("cancel in the product for orthogonal, though both are normal", () => {
-    const { a, b } = initialHalves(one, "orthogonal", 42);
+    const { a, b } = initialStart(one, "orthogonal", 42);
     for (const half of [a, b]) {
       const { mean, deviation, kurtosis } = moments(half);
       expect(Math.abs(mean)).toBeLessThan(0.06 * deviation);
@@ -73,7 +73,7 @@ describe("initial values", () => {
       const [p, q] = [half(i), half(j)];
       return p.reduce((sum, value, k) => sum + value * q[k]!, 0);
     };
-    const many = initialHalves(target("x", 4000, 4000, 4), "orthogonal", 3);
+    const many = initialStart(target("x", 4000, 4000, 4), "orthogonal", 3);
     const ofA = gram((j) => [...many.a.subarray(j * 4000, (j + 1) * 4000)]);
     const ofB = gram((j) => Array.from({ length: 4000 }, (_, o) => many.b[o * 4 + j]!));
     for (let i = 0; i < 4; i++) {
@@ -82,16 +82,16 @@ describe("initial values", () => {
   });
 
   it("are the same for the same seed and name, and others otherwise", () => {
-    const { a } = initialHalves(one, true, 42);
-    expect(initialHalves(one, true, 42).a).toEqual(a);
-    expect(initialHalves(one, true, 43).a).not.toEqual(a);
-    expect(initialHalves({ ...one, module: { ...one.module, name: "other" } }, true, 42).a).not.toEqual(a);
+    const { a } = initialStart(one, true, 42);
+    expect(initialStart(one, true, 42).a).toEqual(a);
+    expect(initialStart(one, true, 43).a).not.toEqual(a);
+    expect(initialStart({ ...one, module: { ...one.module, name: "other" } }, true, 42).a).not.toEqual(a);
     // The first row does not depend on how many follow.
-    expect(initialHalves(target(one.module.name, 500, 30, 3), true, 42).a).toEqual(a.subarray(0, 1500));
+    expect(initialStart(target(one.module.name, 500, 30, 3), true, 42).a).toEqual(a.subarray(0, 1500));
   });
 
   it("fill sizes that are no multiple of four", () => {
-    const { a } = initialHalves(target("x", 3, 1, 3), "gaussian", 1);
+    const { a } = initialStart(target("x", 3, 1, 3), "gaussian", 1);
     expect(a.length).toBe(9);
     expect(a.every((value) => value !== 0)).toBe(true);
     expect(new Set(a).size).toBe(9);
@@ -99,5 +99,5 @@ describe("initial values", () => {
 });
 
 it("refuses ways to begin that are not built", () => {
-  expect(() => initialHalves(target("x", 3, 1, 3), "pissa", 1)).toThrow('init_lora_weights is "pissa"');
+  expect(() => initialStart(target("x", 3, 1, 3), "pissa", 1)).toThrow('init_lora_weights is "pissa"');
 });

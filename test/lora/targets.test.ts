@@ -83,6 +83,27 @@ describe("a new run", () => {
     expect(selection.warnings.join()).toContain("and 8 more");
   });
 
+  it("takes biases as PEFT does: all, norms' too, or those of adapted modules", () => {
+    const biases = (lora: JsonObject) =>
+      runOn("gpt2", { target_modules: ["h.0.attn.c_attn"], ...lora }).biases.map(({ module, adapted }) => [
+        module.name,
+        adapted,
+      ]);
+    expect(biases({})).toEqual([]);
+    expect(biases({ bias: "lora_only" })).toEqual([["transformer.h.0.attn.c_attn", true]]);
+    expect(biases({ bias: "all" })).toContainEqual(["transformer.h.0.attn.c_attn", true]);
+    expect(biases({ bias: "all" })).toContainEqual(["transformer.h.0.mlp.c_proj", false]);
+    expect(biases({ bias: "all" })).toContainEqual(["transformer.ln_f", false]);
+    expect(() => biases({ bias: "all", modules_to_save: ["ln_f"] })).toThrow("three times over");
+    expect(biases({ bias: "lora_only", modules_to_save: ["ln_f"] })).toHaveLength(1);
+  });
+
+  it("warns of biases that are not there, and of such as cannot be merged", () => {
+    expect(runOn("llama", { bias: "all" }).warnings.join()).toContain("no module has a bias");
+    expect(runOn("llama", { lora_bias: true }).warnings.join()).toContain("23 more have no bias");
+    expect(runOn("gpt2", { lora_bias: true, bias: "all" }).warnings).toEqual([]);
+  });
+
   it("refuses an odd rank where the start halves it, also one that was cut", () => {
     const odd = { init_lora_weights: "orthogonal", target_modules: ["q_proj"], rank_pattern: { "1.*": 3 } };
     expect(() => runOn("llama", odd)).toThrow(/halves the rank, but model\.layers\.1.*q_proj has rank 3/);

@@ -22,23 +22,27 @@ interface Case {
   /** x is asked for no gradient. */
   readonly leaf?: boolean;
   readonly capacity?: number;
+  /** Each B has a bias. */
+  readonly biased?: boolean;
 }
 
 async function check(bench: KernelBench, test: Case): Promise<void> {
-  const { rows, width, out, branch = false, frozen = false, leaf = false } = test;
+  const { rows, width, out, branch = false, frozen = false, leaf = false, biased = false } = test;
   const modules: Factors[] = test.modules.map(([rowStart, height, rank, scale]) => ({
     rowStart,
     scale: scaleOf[scale]!,
     rank,
     a: bench.normal(rank * width),
     b: bench.normal(height * rank),
+    ...(biased ? { bias: bench.normal(height) } : {}),
   }));
   const guard = { shape: [67], values: bench.normal(67) };
   const parameters: Record<string, Tensor> = { first: guard };
-  modules.forEach(({ rank, a, b }, i) => {
+  modules.forEach(({ rank, a, b, bias }, i) => {
     parameters[`a${i}`] = { shape: [rank, width], values: a, grad: !frozen };
     parameters[`between${i}`] = guard;
     parameters[`b${i}`] = { shape: [b.length / rank, rank], values: b, grad: !frozen };
+    if (bias) parameters[`bias${i}`] = { shape: [bias.length], values: bias, grad: !frozen };
   });
   const x = bench.normal(rows * width);
   const [u, v] = [bench.normal(rows * out), bench.normal(rows * out)];
@@ -61,6 +65,7 @@ async function check(bench: KernelBench, test: Case): Promise<void> {
         rows,
         a: values[`a${i}`]!,
         b: values[`b${i}`]!,
+        bias: values[`bias${i}`],
         scale,
       }));
       const y = lowRankPath(graph, values.x!, before, adapted, values.scales!);
@@ -78,6 +83,7 @@ async function check(bench: KernelBench, test: Case): Promise<void> {
   modules.forEach((_, i) => {
     if (!frozen) bench.compare(`dA ${i}`, result.gradient(`a${i}`), expected.da[i]!);
     if (!frozen) bench.compare(`dB ${i}`, result.gradient(`b${i}`), expected.db[i]!);
+    if (!frozen && biased) bench.compare(`dbias ${i}`, result.gradient(`bias${i}`), expected.dbias[i]!);
   });
   // What lies around the factors in the arena is not theirs to change, nor the scales.
   const around = ["first", ...modules.map((_, i) => `between${i}`)];
@@ -103,6 +109,10 @@ const cases: readonly Case[] = [
   { rows: 17, width: 65, out: 49, modules: fused },
   { rows: 17, width: 65, out: 49, modules: fused, branch: true },
   { rows: 6, width: 20, out: 49, modules: fused, frozen: true },
+  { rows: 17, width: 12, out: 49, modules: fused, biased: true },
+  { rows: 6, width: 20, out: 49, modules: fused, biased: true, frozen: true },
+  // More rows of W than a workgroup of four each; the last ones are three.
+  { rows: 3, width: 5, out: 303, modules: [[0, 303, 2, 1]], biased: true },
   // Whole tiles of rows, and two or three left over of everything else.
   { rows: 8, width: 11, out: 6, modules: [[0, 6, 6, 3]] },
   { rows: 7, width: 10, out: 7, modules: [[0, 7, 7, 3]] },
@@ -123,12 +133,13 @@ export const suite = await kernelSuite(
   cases.map((test) => ({
     name: `[${test.rows}, ${test.width}] to ${test.out}, ranks ${test.modules.map(([, , rank]) => rank)}${
       test.branch ? ", added to other branches" : ""
-    }${test.frozen ? ", frozen" : ""}${test.leaf ? ", no dx" : ""}`,
+    }${test.biased ? ", with biases" : ""}${test.frozen ? ", frozen" : ""}${test.leaf ? ", no dx" : ""}`,
     passes: [
       "down",
       "up",
       "backward_p",
       ...(test.frozen ? [] : ["backward_a", "backward_b"]),
+      ...(test.biased && !test.frozen ? ["backward_bias"] : []),
       ...(test.leaf ? [] : ["backward_x"]),
     ],
     run: (bench: KernelBench) => check(bench, test),

@@ -10,15 +10,16 @@ const dy = sequence(rows * out, 3);
 // Rows 0, 4 and 8 belong to no module.
 const modules: readonly Factors[] = [
   { rowStart: 5, scale: 0.5, rank: 1, a: sequence(width, 4), b: sequence(3, 5) },
-  { rowStart: 1, scale: 3, rank: 2, a: sequence(2 * width, 6), b: sequence(3 * 2, 7) },
+  { rowStart: 1, scale: 3, rank: 2, a: sequence(2 * width, 6), b: sequence(3 * 2, 7), bias: sequence(3, 8) },
 ];
 const withFactor = (index: number, factor: Partial<Factors>) =>
   modules.map((module, i) => (i === index ? { ...module, ...factor } : module));
 
-it("is y + s·(x·Aᵀ)·Bᵀ in the module's rows and y elsewhere", () => {
-  const module = { rowStart: 1, scale: 2, rank: 1, a: Float64Array.of(3, 5), b: Float64Array.of(7) };
+it("is y + s·((x·Aᵀ)·Bᵀ + bias) in the module's rows and y elsewhere", () => {
+  const factors = { rank: 1, a: Float64Array.of(3, 5), b: Float64Array.of(7) };
+  const module = { rowStart: 1, scale: 2, ...factors, bias: Float64Array.of(11) };
   const got = forward(Float64Array.of(1, -1), Float64Array.of(10, 20, 30), [module], { width: 2, out: 3 });
-  expect([...got]).toEqual([10, 20 + 2 * (3 - 5) * 7, 30]);
+  expect([...got]).toEqual([10, 20 + 2 * ((3 - 5) * 7 + 11), 30]);
 });
 
 it("dx equals central differences", () => {
@@ -38,4 +39,13 @@ it.each([0, 1])("dA and dB of module %i equal central differences", (index) => {
   const ofB = centralDifferences((at) => inner(forward(x, y, withFactor(index, { b: at }), sizes), dy), b);
   expect(relativeError(da[index]!, ofA)).toBeLessThan(1e-6);
   expect(relativeError(db[index]!, ofB)).toBeLessThan(1e-6);
+});
+
+it("dbias equals central differences", () => {
+  const { bias } = modules[1]!;
+  const wanted = centralDifferences(
+    (at) => inner(forward(x, y, withFactor(1, { bias: at }), sizes), dy),
+    bias!,
+  );
+  expect(relativeError(backward(x, modules, sizes, dy).dbias[1]!, wanted)).toBeLessThan(1e-6);
 });

@@ -1,6 +1,6 @@
 /**
  * Float64 oracle of shaders/lora.wgsl, by way of the dense change of the matrix: ΔW = s·B·A in the rows of each
- * module. x, dx [rows, width]; y, dy [rows, out].
+ * module, and s·bias beside it. x, dx [rows, width]; y, dy [rows, out].
  */
 export interface Factors {
   readonly rowStart: number;
@@ -10,6 +10,8 @@ export interface Factors {
   readonly rank: number;
   readonly a: Float64Array;
   readonly b: Float64Array;
+  /** [height] */
+  readonly bias?: Float64Array;
 }
 
 export interface Sizes {
@@ -31,7 +33,7 @@ function change(modules: readonly Factors[], { width, out }: Sizes): Float64Arra
   return delta;
 }
 
-/** y + x·ΔWᵀ. */
+/** y + x·ΔWᵀ + s·bias. */
 export function forward(
   x: Float64Array,
   y: Float64Array,
@@ -44,17 +46,18 @@ export function forward(
     const [t, o] = [Math.floor(i / out), i % out];
     let sum = value;
     for (let k = 0; k < width; k++) sum += x[t * width + k]! * delta[o * width + k]!;
+    for (const { rowStart, scale, bias } of modules) sum += scale * (bias?.[o - rowStart] ?? 0);
     return sum;
   });
 }
 
-/** dx = dy·ΔW; of dΔW = dyᵀ·x each factor takes dA = s·Bᵀ·dΔW and dB = s·dΔW·Aᵀ. dy also is the gradient of y. */
+/** dx = dy·ΔW; of dΔW = dyᵀ·x each factor takes dA = s·Bᵀ·dΔW and dB = s·dΔW·Aᵀ; dbias = s·Σ_t dy. dy also is the gradient of y. */
 export function backward(
   x: Float64Array,
   modules: readonly Factors[],
   sizes: Sizes,
   dy: Float64Array,
-): { dx: Float64Array; da: Float64Array[]; db: Float64Array[] } {
+): { dx: Float64Array; da: Float64Array[]; db: Float64Array[]; dbias: Float64Array[] } {
   const { width, out } = sizes;
   const delta = change(modules, sizes);
   const dx = new Float64Array(x.length);
@@ -83,5 +86,12 @@ export function backward(
     da.push(ofA);
     db.push(ofB);
   }
-  return { dx, da, db };
+  const dbias = modules.map(({ rowStart, scale, b, rank }) =>
+    Float64Array.from({ length: b.length / rank }, (_, o) => {
+      let sum = 0;
+      for (let at = rowStart + o; at < dy.length; at += out) sum += scale * dy[at]!;
+      return sum;
+    }),
+  );
+  return { dx, da, db, dbias };
 }

@@ -129,6 +129,11 @@ async function writeExport(
   writeFileSync(join(into, "logits.json"), JSON.stringify({ ids, logits }));
 }
 
+function kindOf(key: string): string {
+  if (/\.(lora_B|base_layer)\.bias$/.test(key)) return "bias";
+  return key.includes("lora_A") ? "A" : key.includes("lora_B") ? "B" : "whole";
+}
+
 /** ‖mine − PEFT's‖ / ‖PEFT's change‖, over all tensors of a kind together. */
 function changes(mine: Tensors, before: Tensors, after: Tensors): Record<string, number> {
   const sums: Record<string, { off: number; moved: number }> = {};
@@ -136,7 +141,7 @@ function changes(mine: Tensors, before: Tensors, after: Tensors): Record<string,
     throw new Error("the exported tensors are not those that PEFT wrote");
   }
   for (const [key, final] of after) {
-    const kind = key.includes("lora_A") ? "A" : key.includes("lora_B") ? "B" : "whole";
+    const kind = kindOf(key);
     sums[kind] ??= { off: 0, moved: 0 };
     const own = mine.get(key)!;
     const start = before.get(key)!;

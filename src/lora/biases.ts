@@ -1,0 +1,52 @@
+import { ConfigError } from "../base/errors.ts";
+import { show } from "../base/json.ts";
+import type { LoraConfig } from "./config.ts";
+import type { ModuleDescriptor, ModuleTree } from "./modules.ts";
+import type { LoraTarget, TrainedBias } from "./targets.ts";
+
+/** The biases of the base model that train by `bias`, as PEFT takes them: all, norms' too, or those of adapted modules. */
+export function selectBiases(
+  tree: ModuleTree,
+  { bias }: LoraConfig,
+  { adapted, saved }: { readonly adapted: ReadonlySet<string>; readonly saved: readonly ModuleDescriptor[] },
+  path: string,
+): TrainedBias[] {
+  if (bias === "none") return [];
+  const biased = [...tree.leaves.values()].filter(({ parameters }) => parameters.bias !== undefined);
+  if (bias === "lora_only") {
+    return biased.filter(({ name }) => adapted.has(name)).map((module) => ({ module, adapted: true }));
+  }
+  const whole = saved.find(({ parameters }) => parameters.bias !== undefined);
+  if (whole) {
+    throw new ConfigError(
+      "bad-combination",
+      `${path}.bias is ${show(bias)}, and modules_to_save takes ${whole.name}, which has a bias: PEFT saves that bias three times over.`,
+      'Set bias to "lora_only" or "none": what modules_to_save takes trains with its bias.',
+    );
+  }
+  return biased.map((module) => ({ module, adapted: adapted.has(module.name) }));
+}
+
+/** What PEFT lets pass: biases that are asked for and not there, and such as cannot be merged. */
+export function biasWarnings(
+  lora: readonly LoraTarget[],
+  biases: readonly TrainedBias[],
+  { bias }: LoraConfig,
+  path: string,
+): string[] {
+  const warnings: string[] = [];
+  if (bias !== "none" && biases.length === 0) {
+    warnings.push(
+      `${path}.bias is ${show(bias)}, but ${bias === "all" ? "no module" : "no adapted module"} has a bias.`,
+    );
+  }
+  const unmergeable = lora.filter(({ module, hasBias }) => hasBias && module.parameters.bias === undefined);
+  if (unmergeable.length > 0) {
+    warnings.push(
+      `${path}.lora_bias is true, but ${unmergeable[0]!.module.name}${
+        unmergeable.length > 1 ? ` and ${unmergeable.length - 1} more have` : " has"
+      } no bias in the base model: such an adapter cannot be merged.`,
+    );
+  }
+  return warnings;
+}
