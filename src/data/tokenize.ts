@@ -102,9 +102,15 @@ export async function encodeRows(
 ): Promise<EncodedRows> {
   const gathered = new Gathered(rows.length, options);
   let since = performance.now();
+  const batchAt = (start: number) => rows.slice(start, start + BATCH_ROWS);
+  let rendering = renderChats(batchAt(0), options);
   for (let start = 0; start < rows.length; start += BATCH_ROWS) {
-    const batch = rows.slice(start, start + BATCH_ROWS);
-    const chats = await renderChats(batch, options);
+    const batch = batchAt(start);
+    const chats = await rendering;
+    // The templates' worker goes on with the next rows while these are tokenised.
+    rendering = renderChats(batchAt(start + BATCH_ROWS), options);
+    // Should these fail, nobody waits for those.
+    rendering.catch(() => {});
     for (const row of batch) {
       const answer = chats.get(row);
       if (answer && "code" in answer) gathered.refuse(row, answer);

@@ -7,12 +7,11 @@ import type { Browser, Page } from "playwright-core";
 import { type PreviewServer, preview } from "vite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { launchBrowser } from "../../scripts/browser.mjs";
+import { LONGEST_MS, longestTask } from "./longestTask.ts";
 
 const STEPS = 100_000;
 /** Reports come twenty times a second; so many steps at once let all of them come in ten seconds. */
 const PER_BATCH = 500;
-/** The longest that a task of the page's main thread may take. */
-const LONGEST_MS = 50;
 
 const built = mkdtempSync(join(tmpdir(), "graft-replay-"));
 let server: PreviewServer;
@@ -43,35 +42,10 @@ async function open(steps: number, perBatch: number): Promise<Page> {
   return page;
 }
 
-interface TraceEvent {
-  readonly name: string;
-  readonly pid: number;
-  readonly tid: number;
-  /** Microseconds that the thread itself worked: on a busy machine a task also waits, which is no fault of the page. */
-  readonly tdur?: number;
-  readonly args: { readonly name?: string };
-}
-
-/** The longest task of the page's main thread while `work` is done, in milliseconds of its own work. */
-async function longestTask(page: Page, work: () => Promise<unknown>): Promise<number> {
-  await browser.startTracing(page, { categories: ["toplevel"] });
-  await work();
-  const { traceEvents } = JSON.parse((await browser.stopTracing()).toString()) as {
-    traceEvents: TraceEvent[];
-  };
-  const isMain = ({ name, args }: TraceEvent) => name === "thread_name" && args.name === "CrRendererMain";
-  const mains = new Set(traceEvents.filter(isMain).map(({ pid, tid }) => `${pid} ${tid}`));
-  const tasks = traceEvents.filter(
-    ({ name, pid, tid }) => /RunTask$/.test(name) && mains.has(`${pid} ${tid}`),
-  );
-  expect(tasks.length).toBeGreaterThan(2);
-  return Math.max(...tasks.map(({ tdur = 0 }) => tdur / 1000));
-}
-
 describe("a recorded run of 100 000 steps", () => {
   it("is drawn and counted without a task over 50 ms, and is as quick with all of it drawn", async () => {
     const page = await open(STEPS, PER_BATCH);
-    const longest = await longestTask(page, async () => {
+    const longest = await longestTask(browser, page, async () => {
       await page.getByRole("button", { name: "Train", exact: true }).click();
       await page.getByRole("status").filter({ hasText: /^Done/ }).waitFor();
     });
@@ -106,7 +80,7 @@ describe("a recorded run of 100 000 steps", () => {
             }, 0);
           }),
       );
-    expect(await longestTask(page, wait)).toBeGreaterThan(LONGEST_MS);
+    expect(await longestTask(browser, page, wait)).toBeGreaterThan(LONGEST_MS);
     await page.close();
   });
 });

@@ -157,3 +157,44 @@ it("says that the device was lost between two runs", async () => {
   expect(await host.train(ignore, ignore)).toMatchObject({ ok: false, code: "device-lost" });
   valueIn(await host.open(request(), ignore));
 });
+
+it("reads, shows and edits rows, and a run is opened with them as they then are", async () => {
+  const data = [
+    new File(["q,a\na tree,by the river\nbroken\nthe river,a tree\na tree,by the river\n"], "a.csv"),
+  ];
+  const mapping = { column_mapping: { prompt: "{q}", completion: " {a}" } };
+  const run = { train: { ...mapping, max_steps: 1 } };
+  const asked = { ...request(), data, run, adapter: undefined };
+  expect(await host.readData({ data, run: {} }, ignore)).toMatchObject({
+    value: { shape: undefined, records: 3, refusal: { code: "row-shape" } },
+  });
+  expect(await host.open(asked, ignore)).toMatchObject({ ok: false, code: "csv-fields" });
+  const facts = valueIn(await host.readData({ ...asked, faulty: "skip" }, ignore));
+  expect(facts).toMatchObject({ train: 3, faultCount: 1, duplicates: 1, refusal: undefined });
+  expect(valueIn(await host.editData({ kind: "remove-duplicates" }))).toMatchObject({ train: 2, records: 2 });
+  const stages: string[] = [];
+  const open = () => host.open({ ...asked, faulty: "skip" }, ({ stage }) => stages.push(stage));
+  const summary = valueIn(await open());
+  expect(summary).toMatchObject({ rows: { used: 2 }, stepsPerEpoch: { plain: 1, packed: 1 } });
+  expect(summary.lengths.length).toHaveLength(2);
+  expect(valueIn(await host.dataLines(0, 9)).map(({ line, cells }) => [line, ...cells])).toEqual([
+    [2, "a tree", "by the river"],
+    [4, "the river", "a tree"],
+  ]);
+  const { values, tokens } = valueIn(await host.dataRecord(1));
+  expect(values).toEqual({ q: "the river", a: "a tree" });
+  const { ids, pieces, trained } = valueIn(tokens!);
+  expect(ids).toHaveLength(summary.lengths.length[1]!);
+  expect(pieces.filter((_, i) => trained[i] === 1).join("")).toMatch(/^ a tree/);
+  expect(await host.dataRecord(2)).toMatchObject({ ok: false, code: "no-such-row" });
+});
+
+it("stops reading when it is told to", async () => {
+  const data = [new File([`{"text":"a"}\n`.repeat(1_000_000)], "many.jsonl")];
+  const reading = host.readData({ data, run: {} }, () => void host.stopOpening());
+  expect(await reading).toMatchObject({ ok: false, code: "stopped" });
+  const opening = host.open({ ...request(), data, run: {} }, () => {});
+  const other = host.readData({ data: request().data, run: {} }, ignore);
+  expect(await opening).toMatchObject({ ok: false, code: "stopped" });
+  expect(valueIn(await other).train).toBe(10);
+});
