@@ -82,9 +82,10 @@ it("goes on after a pause as if there had been none", async () => {
   ]);
 });
 
-it("answers before, between and after the steps, and reports on held-out rows", async () => {
+it("answers before, between, while and after steps are taken, and reports on held-out rows", async () => {
   const heldOut = new File(['{"text":"the tree grows by the river"}\n'], "held.jsonl");
-  const run = { train: { max_steps: 4, eval_steps: 2, learning_rate: 0.01, shuffle: false } };
+  const samples = { prompts: ["the tree", "a"], every: 2, max_new_tokens: 8, temperature: 0 };
+  const run = { train: { max_steps: 4, eval_steps: 2, learning_rate: 0.01, shuffle: false, samples } };
   const summary = valueIn(
     await host.open({ ...request(), run, adapter: undefined, heldOut: [heldOut] }, ignore),
   );
@@ -97,6 +98,8 @@ it("answers before, between and after the steps, and reports on held-out rows", 
   valueIn(await host.train(ignore, (some) => reports.push(...some)));
   const evaluated = reports.flatMap((report) => ("eval_loss" in report ? [report.step] : []));
   expect(evaluated).toEqual([0, 2, 4]);
+  const sampled = reports.flatMap((report) => ("samples" in report ? [report] : []));
+  expect(sampled.map(({ step }) => step)).toEqual([0, 2, 4]);
   const grown: string[] = [];
   const tuned = valueIn(
     await host.answers(ask, ignore, (texts) => {
@@ -105,6 +108,8 @@ it("answers before, between and after the steps, and reports on held-out rows", 
   );
   expect(grown).toEqual(tuned);
   expect(tuned).not.toEqual(base);
+  const said = sampled.map((report) => report.samples.map(({ greedy }) => greedy));
+  expect([said[0], said[2]]).toEqual([base, tuned]);
   expect(valueIn(await host.answers({ ...ask, asBase: true }, ignore, ignore))).toEqual(base);
   const cut = host.answers({ ...ask, max_new_tokens: 100_000 }, ignore, () => void host.stopAnswers());
   const [early] = valueIn(await cut);
