@@ -85,7 +85,9 @@ def make_adapter(name: str) -> None:
         for key, parameter in model.named_parameters():
             if "lora_B" in key or "lora_embedding_A" in key:
                 parameter.copy_(torch.randn(parameter.shape) * 0.15)
-    model.peft_config["default"].base_model_name_or_path = base
+    config = model.peft_config["default"]
+    config.base_model_name_or_path = base
+    config.target_modules = sorted(config.target_modules)  # a set, which PEFT saves in no fixed order
     folder = FOLDER / name
     model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink()
