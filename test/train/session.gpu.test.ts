@@ -378,8 +378,10 @@ describe("16-bit weights", () => {
 describe("a device that binds less", () => {
   it("cuts micro-batches at sequence borders and the head into slices: the run is the same", async () => {
     const name = "llama_defaults";
-    const whole = await train(name, steps(4));
-    const cut = await train(name, steps(4), { traits: { maxBinding: 16384 } });
+    // A busy machine halves long lists: not here.
+    const submitMs = Number.POSITIVE_INFINITY;
+    const whole = await train(name, steps(4), { submitMs });
+    const cut = await train(name, steps(4), { submitMs, traits: { maxBinding: 12288 } });
     expect(cut.submits).toBeGreaterThan(whole.submits);
     expect(largestDifference(cut.losses, whole.losses)).toBeLessThan(1e-6);
   });
