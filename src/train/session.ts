@@ -9,19 +9,17 @@ import { cutRows, type EncodedRows, encodeRows, type TokenisedRows } from "../da
 import type { Gpu } from "../gpu/device.ts";
 import type { Kernels } from "../gpu/kernels.ts";
 import { adapterEntries } from "../lora/adapterKeys.ts";
-import { compareWithAdapter } from "../lora/compare.ts";
 import { exportConfig, reexportConfig } from "../lora/exportConfig.ts";
 import { modelCard } from "../lora/modelCard.ts";
-import { type AdapterFiles, type LoadedAdapter, loadAdapter, readAdapter } from "../lora/readAdapter.ts";
 import { selectModules } from "../lora/targets.ts";
 import { writeAdapter } from "../lora/writeAdapter.ts";
-import { checkpointTensor } from "../models/frozen.ts";
 import { AdaptedModel } from "./adaptedModel.ts";
 import type { Best } from "./best.ts";
 import { Evaluator } from "./evaluator.ts";
 import { Generator } from "./generator.ts";
 import { initialValues, trainedValues } from "./initialValues.ts";
 import { logitsOf } from "./logits.ts";
+import { type OpenedAdapter, openAdapter } from "./openAdapter.ts";
 import { type OpenedModel, openModel } from "./openModel.ts";
 import { type Prompt, promptIds } from "./prompts.ts";
 import type { Report, StepReport } from "./reports.ts";
@@ -367,27 +365,6 @@ export class Session {
   private checkUsable(): void {
     if (this.spoilt !== undefined) throw this.spoilt;
   }
-}
-
-interface OpenedAdapter {
-  readonly files: AdapterFiles;
-  readonly adapter: LoadedAdapter;
-  readonly warnings: readonly string[];
-}
-
-async function openAdapter(
-  files: FileSet,
-  { model, tensors }: OpenedModel,
-  run: RunConfig,
-): Promise<OpenedAdapter> {
-  const opened = await readAdapter(files);
-  const { modelType } = model.config;
-  const adapter = await loadAdapter(opened, model.modules, modelType, (name) =>
-    checkpointTensor(tensors, name),
-  );
-  const given = { config: opened.config, selection: adapter.selection };
-  const warnings = compareWithAdapter(run, given, model.modules, modelType);
-  return { files: opened, adapter, warnings: [...adapter.warnings, ...warnings] };
 }
 
 function withWatch(memory: MemoryEstimate, watch: Watch): MemoryEstimate {
