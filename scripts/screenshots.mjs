@@ -43,6 +43,15 @@ async function shoot(page, state) {
  */
 const says = (page, words) => page.getByRole("status").filter({ hasText: words }).waitFor();
 
+/** Questions and answers under column names of their own, one line broken. */
+function priceTable() {
+  const lines = Array.from({ length: 40 }, (_, i) => {
+    const more = ", and nothing more of it".repeat(i % 6);
+    return `${i},What does number ${i} cost?,"It costs ${i} thalers${more}."`;
+  });
+  return `No.,What guests ask,What we say\n${lines.join("\n")}\n41,broken\n`;
+}
+
 const vite = join(root, "node_modules/vite/bin/vite.js");
 const built = spawnSync(process.execPath, [vite, "build", "--logLevel", "warn"], {
   cwd: root,
@@ -66,6 +75,35 @@ page.setDefaultTimeout(3_600_000);
 await page.goto(address);
 await says(page, "Ready to train.");
 await shoot(page, "idle");
+await page.getByRole("radio", { name: "Your own" }).click();
+await page.getByLabel(/^Data files/).setInputFiles({
+  name: "prices.csv",
+  mimeType: "text/csv",
+  buffer: Buffer.from(priceTable()),
+});
+await page.getByText("Say what the columns mean").waitFor();
+await shoot(page, "mapping");
+await page.getByLabel("User says").fill("{What guests ask}");
+await page.getByLabel("Assistant says").fill("{What we say}");
+await page.getByRole("button", { name: "Use these columns" }).click();
+await page.getByRole("button", { name: /^Go on with/ }).waitFor();
+await shoot(page, "faulty");
+await page.getByRole("button", { name: /^Go on with/ }).click();
+await says(page, "Ready to train.");
+await page.getByRole("tab", { name: "Data" }).click();
+await page
+  .getByText(/tokens, \d+ of them learnt/)
+  .first()
+  .waitFor();
+const cut = page.getByRole("slider", { name: /^Cut at/ });
+await cut.focus();
+for (let i = 0; i < 30; i++) await page.keyboard.press("ArrowLeft");
+await says(page, "Ready to train.");
+await shoot(page, "rows");
+await page.getByRole("tab", { name: "Train" }).click();
+await page.getByRole("button", { name: "Use what is recommended" }).click();
+await page.getByRole("radio", { name: "Capitals of sixty countries" }).click();
+await says(page, "Ready to train.");
 if (steps) await page.getByLabel("Steps", { exact: true }).fill(steps);
 await says(page, "Ready to train.");
 await page.getByRole("button", { name: "Train", exact: true }).click();

@@ -12,10 +12,13 @@ export interface RowReader {
   readonly options: EncodeOptions & { readonly template: NonNullable<EncodeOptions["template"]> };
 }
 
-/** A row before it is cut; all lists have an entry for each token. */
+/** A row before it is cut; all lists but one have an entry for each token. */
 export interface RowTokens {
   readonly ids: Uint32Array;
-  /** What each stands for. Of a character that is several tokens, the first has it and the others are empty. */
+  /**
+   * What each of the first few thousand stands for. Of a character that is several tokens, the first has it and the
+   * others are empty.
+   */
   readonly pieces: readonly string[];
   /** 1 for what is learnt. */
   readonly trained: Uint8Array;
@@ -35,7 +38,7 @@ export async function rowTokens(row: Row, { tokenizer, stopIds, options }: RowRe
   const { ids, trained = allButFirst(ids.length) } = entry;
   return {
     ids,
-    pieces: pieceTexts(ids, (some) => tokenizer.decode(some)),
+    pieces: pieceTexts(ids.subarray(0, MOST_PIECES), (some) => tokenizer.decode(some)),
     // The first token has nothing before it to be foretold from.
     trained: trained.with(0, 0),
     special: flags(ids, tokenizer.specialIds),
@@ -51,6 +54,8 @@ function flags(ids: Uint32Array, chosen: ReadonlySet<number>): Uint8Array {
   return Uint8Array.from(ids, (id) => (chosen.has(id) ? 1 : 0));
 }
 
+/** More than anybody reads: a row may be a book. */
+const MOST_PIECES = 6000;
 /** The longest character has four bytes, and each may be a token. */
 const MOST_PARTS = 4;
 

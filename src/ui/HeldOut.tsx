@@ -18,7 +18,7 @@ export function HeldOut({ store }: { store: StoreApi<PageState> }) {
   return (
     <>
       {!heldOut && (
-        <div className="line">
+        <div className="line small">
           <Switch
             id={id}
             size="1"

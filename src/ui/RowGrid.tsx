@@ -13,6 +13,9 @@ const VIEW_ROWS = 12;
 /** So many rows are asked for together. */
 const PAGE_ROWS = 100;
 const SHOWN_COLUMNS = 6;
+/** A column is at least so wide; line and part take the rest. */
+const COLUMN_REM = 8;
+const OTHERS_REM = 10.5;
 
 interface RowGridProps {
   readonly store: StoreApi<PageState>;
@@ -84,7 +87,11 @@ export function RowGrid({ store, facts, chosen, onChoose, locked }: RowGridProps
       }
     >
       <div className="grid" ref={box} onScroll={({ currentTarget }) => setTop(currentTarget.scrollTop)}>
-        <table aria-label="Rows" aria-rowcount={records + 1}>
+        <table
+          aria-label="Rows"
+          aria-rowcount={records + 1}
+          style={{ minWidth: `${OTHERS_REM + COLUMN_REM * shown.length}rem` }}
+        >
           <thead>
             <tr aria-rowindex={1}>
               <th scope="col" className="grid-line">

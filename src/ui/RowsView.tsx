@@ -8,12 +8,13 @@ import { Panel } from "./Panel.tsx";
 import { Problem } from "./Problem.tsx";
 import { RowDetail } from "./RowDetail.tsx";
 import { RowGrid } from "./RowGrid.tsx";
+import { RunProblem } from "./RunProblem.tsx";
 import { isLocked, type PageState } from "./store.ts";
 
 /** Every row, as it stands in its file and as the model reads it; what is learnt of it, and what a cut costs. */
 export function RowsView({ store }: { store: StoreApi<PageState> }) {
   const facts = useStore(store, (state) => state.facts);
-  const problem = useStore(store, (state) => state.problem ?? state.dataProblem);
+  const problem = useStore(store, (state) => state.dataProblem);
   const locked = useStore(store, ({ phase }) => isLocked(phase));
   const [chosen, setChosen] = useState(0);
   if (!facts) {
@@ -30,6 +31,7 @@ export function RowsView({ store }: { store: StoreApi<PageState> }) {
     <div className="data-view">
       <div className="results">
         {problem && <Problem title="These rows are not trained on as things stand" failure={problem} />}
+        <RunProblem store={store} />
         <RowGrid store={store} facts={facts} chosen={record} onChoose={setChosen} locked={locked} />
         {record >= 0 && (
           <RowDetail store={store} facts={facts} record={record} onChoose={setChosen} locked={locked} />

@@ -25,7 +25,7 @@ export function Tokens({ store, tokens }: TokensProps) {
     return (
       <div className="tokens">
         <h3>As tokens</h3>
-        <p className="quiet">—</p>
+        <p className="quiet">No model has read this row.</p>
       </div>
     );
   }
@@ -37,7 +37,7 @@ export function Tokens({ store, tokens }: TokensProps) {
       </div>
     );
   }
-  const { ids, trained } = tokens.value;
+  const { ids, trained, pieces } = tokens.value;
   const [from, to] = mode === "keep_end" ? [ids.length - maxLength, ids.length] : [0, maxLength];
   const isKept = (i: number) => i >= from && i < to;
   // The first token that stays has nothing before it to be foretold from.
@@ -61,7 +61,7 @@ export function Tokens({ store, tokens }: TokensProps) {
         </del>
       </p>
       <section className="token-text" aria-label="Tokens">
-        {runsOf(Math.min(drawn, ids.length), (i) =>
+        {runsOf(Math.min(drawn, pieces.length), (i) =>
           isKept(i) ? (isLearnt(i) ? "learnt" : "read") : "cut",
         ).map(({ kind, start, end }) => (
           <Run key={start} kind={kind}>
@@ -72,7 +72,7 @@ export function Tokens({ store, tokens }: TokensProps) {
           </Run>
         ))}
       </section>
-      {drawn < ids.length && (
+      {drawn < pieces.length && (
         <Button size="1" variant="soft" onClick={() => setDrawn(drawn + DRAWN_TOKENS)}>
           Show more: {count(ids.length - drawn)} tokens are left
         </Button>

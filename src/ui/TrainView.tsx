@@ -5,8 +5,8 @@ import { Actions } from "./Actions.tsx";
 import { Answers } from "./Answers.tsx";
 import { DataPanel } from "./DataPanel.tsx";
 import { ModelPanel } from "./ModelPanel.tsx";
-import { Problem } from "./Problem.tsx";
 import { Progressing } from "./Progressing.tsx";
+import { RunProblem } from "./RunProblem.tsx";
 import { Samples } from "./Samples.tsx";
 import { Scores } from "./Scores.tsx";
 import { SettingsPanel } from "./SettingsPanel.tsx";
@@ -27,7 +27,6 @@ export function TrainView({ store }: { store: StoreApi<PageState> }) {
       }),
     [store],
   );
-  const problem = useStore(store, (state) => state.problem);
   return (
     <div className="train">
       <fieldset className="setup" disabled={locked} aria-label="What to train, and how">
@@ -37,7 +36,7 @@ export function TrainView({ store }: { store: StoreApi<PageState> }) {
       </fieldset>
       <Actions store={store} />
       <div className="results" ref={results}>
-        {problem && <Problem title="That did not work" failure={problem} />}
+        <RunProblem store={store} />
         <Progressing store={store} />
         <Samples store={store} />
         <Answers store={store} />
