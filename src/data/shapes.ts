@@ -25,6 +25,8 @@ export interface ShapeOptions {
   readonly textColumn?: string | undefined;
   /** Whether a row that cannot be used refuses its file (the default), or is counted and left out. */
   readonly faulty?: "refuse" | "skip" | undefined;
+  /** Rows that were made before in the same meaning, by their records: they are taken, and new ones added. */
+  readonly made?: WeakMap<RawRecord, Row> | undefined;
 }
 
 const WANTED =
@@ -103,7 +105,7 @@ interface TableRows {
   readonly unusedColumns: readonly string[];
 }
 
-function rowsOfTable(table: Table, { shape: given, textColumn }: ShapeOptions): TableRows {
+function rowsOfTable(table: Table, { shape: given, textColumn, made }: ShapeOptions): TableRows {
   const { name, columns, records, format } = table;
   if (records.length === 0) return { ...table, rows: [], places: [], unusedColumns: [] };
   const shape = given ?? detectShape(table, textColumn);
@@ -112,9 +114,11 @@ function rowsOfTable(table: Table, { shape: given, textColumn }: ShapeOptions): 
   const make = makerOf(shape, table);
   const rows: Row[] = [];
   const places: number[] = [];
-  for (const [place, { values, line }] of records.entries()) {
-    const row = faults.catch(line, () => make(values, line));
+  for (const [place, record] of records.entries()) {
+    const { values, line } = record;
+    const row = made?.get(record) ?? faults.catch(line, () => make(values, line));
     if (!row) continue;
+    made?.set(record, row);
     rows.push(row);
     places.push(place);
   }

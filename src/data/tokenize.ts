@@ -47,6 +47,14 @@ export interface Learning {
   readonly last_turn_only: boolean;
 }
 
+/** One row, tokenised or not. */
+export interface EncodedRow {
+  /** A fault where it could not be tokenised. */
+  readonly entry: TokenisedRow | Fault;
+  readonly isChat: boolean;
+  readonly notes: readonly ChatNote[];
+}
+
 /** Rows as token ids before any of them is cut: what a run's max_length does to them is asked again and again. */
 export interface EncodedRows {
   /** In the order of the file; a fault where a row could not be tokenised. */
@@ -82,7 +90,7 @@ const BATCH_ROWS = 256;
 /** How long others may be kept waiting. */
 const TURN_MS = 50;
 
-/** Tokenises all rows and cuts them. Throws what `encodeRows` and `cutRows` throw. */
+/** Tokenises all rows and cuts them. Throws what `encodeEach` and `cutRows` throw. */
 export async function tokenizeRows(
   rows: readonly Row[],
   tokenizer: TextTokenizer,
@@ -91,43 +99,71 @@ export async function tokenizeRows(
   return cutRows(await encodeRows(rows, tokenizer, options), options);
 }
 
-/**
- * Tokenises all rows. Throws DataError where the tokenizer is not the model's or the template does not end, FormatError
- * where the template is broken.
- */
+/** Tokenises all rows. Throws what `encodeEach` throws. */
 export async function encodeRows(
   rows: readonly Row[],
   tokenizer: TextTokenizer,
   options: EncodeOptions,
 ): Promise<EncodedRows> {
-  const gathered = new Gathered(rows.length, options);
+  return gatherRows(await encodeEach(rows, tokenizer, options), options);
+}
+
+/**
+ * Rows one by one, in their order. Throws DataError where the tokenizer is not the model's or the template does not end,
+ * FormatError where the template is broken.
+ */
+export async function encodeEach(
+  rows: readonly Row[],
+  tokenizer: TextTokenizer,
+  options: EncodeOptions,
+): Promise<EncodedRow[]> {
+  const encoded: EncodedRow[] = [];
   let since = performance.now();
   const batchAt = (start: number) => rows.slice(start, start + BATCH_ROWS);
   let rendering = renderChats(batchAt(0), options);
   for (let start = 0; start < rows.length; start += BATCH_ROWS) {
-    const batch = batchAt(start);
     const chats = await rendering;
     // The templates' worker goes on with the next rows while these are tokenised.
     rendering = renderChats(batchAt(start + BATCH_ROWS), options);
     // Should these fail, nobody waits for those.
     rendering.catch(() => {});
-    for (const row of batch) {
-      const answer = chats.get(row);
-      if (answer && "code" in answer) gathered.refuse(row, answer);
-      else
-        gathered.add(
-          row,
-          answer ? tokenizeChat(answer, tokenizer) : tokenizePlain(row, tokenizer, options),
-          answer,
-        );
+    for (const row of batchAt(start)) {
+      encoded.push(encodeRow(row, chats.get(row), tokenizer, options));
       if (performance.now() - since < TURN_MS) continue;
-      options.onProgress?.(start, rows.length);
+      options.onProgress?.(encoded.length, rows.length);
       await new Promise((resolve) => setTimeout(resolve));
       options.signal?.throwIfAborted();
       since = performance.now();
     }
   }
-  return gathered.result();
+  return encoded;
+}
+
+function encodeRow(
+  row: Row,
+  answer: ChatAnswer | undefined,
+  tokenizer: TextTokenizer,
+  options: EncodeOptions,
+): EncodedRow {
+  const { line } = row;
+  if (answer && "code" in answer) return { entry: refused(line, answer, options), isChat: true, notes: [] };
+  const { ids, trained } = answer ? tokenizeChat(answer, tokenizer) : tokenizePlain(row, tokenizer, options);
+  const all = Uint32Array.from(ids);
+  checkIds(all, options.vocabSize, line);
+  const entry = { ids: all, ...(trained && { trained }), line };
+  return { entry, isChat: answer !== undefined, notes: answer?.notes ?? [] };
+}
+
+function refused(
+  line: number,
+  { code, message }: Exclude<ChatAnswer, RenderedChat>,
+  { last_turn_only }: EncodeOptions,
+): Fault {
+  const remedy = REMEDIES[code === "chat-prefix" && last_turn_only ? "chat-time" : code];
+  const fault = { line, code, message: `Row ${line}: ${message}`, remedy };
+  // A template that does not end will not end with the next row either.
+  if (code === "chat-time") throw new DataError(code, fault.message, fault.remedy);
+  return fault;
 }
 
 /** Ids of a whole row, and which are learnt; all but the first where it does not say. */
@@ -189,76 +225,52 @@ function ended(text: string, eosToken: string | undefined): string {
   return eosToken === undefined || text.endsWith(eosToken) ? text : text + eosToken;
 }
 
-/** The rows so far, and all that is counted about them. */
-class Gathered {
-  private readonly options: EncodeOptions;
-  private readonly entries: (TokenisedRow | Fault)[] = [];
-  private readonly notes = new Map<ChatNote, number[]>();
-  private readonly lengths: RowLengths;
-  private measured = 0;
-  private chats = 0;
+/** What is to be said of rows together. */
+export function gatherRows(
+  encoded: readonly EncodedRow[],
+  { template }: Pick<EncodeOptions, "template">,
+): EncodedRows {
+  return {
+    entries: encoded.map(({ entry }) => entry),
+    lengths: lengthsOf(encoded),
+    warnings: warningsOf(encoded, template),
+  };
+}
 
-  constructor(count: number, options: EncodeOptions) {
-    this.options = options;
-    this.lengths = {
-      length: new Uint32Array(count),
-      firstLearnt: new Uint32Array(count),
-      endLearnt: new Uint32Array(count),
-    };
-  }
-
-  add({ line }: Row, { ids, trained }: Tokens, chat: RenderedChat | undefined): void {
-    const all = Uint32Array.from(ids);
-    checkIds(all, this.options.vocabSize, line);
-    this.measure(all.length, trained);
-    if (chat) this.chats++;
-    for (const note of chat?.notes ?? []) {
-      const lines = this.notes.get(note);
-      if (lines) lines.push(line);
-      else this.notes.set(note, [line]);
-    }
-    this.entries.push({ ids: all, ...(trained && { trained }), line });
-  }
-
-  refuse({ line }: Row, { code, message }: Exclude<ChatAnswer, RenderedChat>): void {
-    // Where the last turn alone cannot be told either, the template will not do.
-    const remedy = REMEDIES[code === "chat-prefix" && this.options.last_turn_only ? "chat-time" : code];
-    const fault = { line, code, message: `Row ${line}: ${message}`, remedy };
-    // A template that does not end will not end with the next row either.
-    if (code === "chat-time") throw new DataError(code, fault.message, fault.remedy);
-    this.entries.push(fault);
-  }
-
-  result(): EncodedRows {
-    const { length, firstLearnt, endLearnt } = this.lengths;
-    const lengths = {
-      length: length.subarray(0, this.measured),
-      firstLearnt: firstLearnt.subarray(0, this.measured),
-      endLearnt: endLearnt.subarray(0, this.measured),
-    };
-    return { entries: this.entries, lengths, warnings: this.warnings() };
-  }
-
-  private measure(length: number, trained: Uint8Array | undefined): void {
+function lengthsOf(encoded: readonly EncodedRow[]): RowLengths {
+  const measured = encoded.flatMap(({ entry }) => ("ids" in entry ? [entry] : []));
+  const lengths = {
+    length: Uint32Array.from(measured, ({ ids }) => ids.length),
+    firstLearnt: new Uint32Array(measured.length),
+    endLearnt: new Uint32Array(measured.length),
+  };
+  for (const [at, { ids, trained }] of measured.entries()) {
     const first = trained ? trained.indexOf(1, 1) : 1;
-    const at = this.measured++;
-    this.lengths.length[at] = length;
-    if (first < 0 || first >= length) return;
-    this.lengths.firstLearnt[at] = first;
-    this.lengths.endLearnt[at] = trained ? trained.lastIndexOf(1) + 1 : length;
+    if (first < 0 || first >= ids.length) continue;
+    lengths.firstLearnt[at] = first;
+    lengths.endLearnt[at] = trained ? trained.lastIndexOf(1) + 1 : ids.length;
   }
+  return lengths;
+}
 
-  private warnings(): string[] {
-    const { template } = this.options;
-    const said = [...this.notes].map(([note, lines]) => `${NOTES[note]} (${countOf(lines)})`);
-    if (this.chats > 0 && template?.isDefault) said.unshift(DEFAULT_TEMPLATE);
-    const refused = this.entries.filter((entry) => "code" in entry);
-    if (refused[0]) {
-      const lines = refused.map(({ line }) => line);
-      said.push(`${countOf(lines)} left out: ${refused[0].message} ${refused[0].remedy}`);
+function warningsOf(encoded: readonly EncodedRow[], template: ChatTemplate | undefined): string[] {
+  const linesOf = new Map<ChatNote, number[]>();
+  for (const { entry, notes } of encoded) {
+    for (const note of notes) {
+      const lines = linesOf.get(note);
+      if (lines) lines.push(entry.line);
+      else linesOf.set(note, [entry.line]);
     }
-    return said;
   }
+  const said = [...linesOf].map(([note, lines]) => `${NOTES[note]} (${countOf(lines)})`);
+  const isWritten = encoded.some(({ entry, isChat }) => isChat && "ids" in entry);
+  if (isWritten && template?.isDefault) said.unshift(DEFAULT_TEMPLATE);
+  const faults = encoded.flatMap(({ entry }) => ("code" in entry ? [entry] : []));
+  if (faults[0]) {
+    const lines = faults.map(({ line }) => line);
+    said.push(`${countOf(lines)} left out: ${faults[0].message} ${faults[0].remedy}`);
+  }
+  return said;
 }
 
 /**

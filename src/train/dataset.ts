@@ -24,7 +24,7 @@ export interface DataTables {
   readonly heldOut: readonly Table[];
 }
 
-type Faulty = Pick<ShapeOptions, "faulty">;
+type Arranging = Pick<ShapeOptions, "faulty" | "made">;
 
 /** How a run file wants files read. */
 export function formatOf({ data_format: format }: TrainConfig): ReadOptions["format"] {
@@ -36,7 +36,7 @@ export async function readDataset(
   sources: readonly ByteSource[],
   heldOutSources: readonly ByteSource[],
   train: TrainConfig,
-  { faulty, ...options }: Pick<ReadOptions, "signal" | "onProgress"> & Faulty = {},
+  { faulty, ...options }: Pick<ReadOptions, "signal" | "onProgress"> & Pick<ShapeOptions, "faulty"> = {},
 ): Promise<Dataset> {
   return arrangeRows(await readDataTables(sources, heldOutSources, train, options), train, { faulty });
 }
@@ -56,7 +56,7 @@ export async function readDataTables(
 }
 
 /** Tables as rows, in the parts that the run file wants. Throws what makes them unfit for it. */
-export function arrangeRows(tables: DataTables, train: TrainConfig, { faulty }: Faulty = {}): Dataset {
+export function arrangeRows(tables: DataTables, train: TrainConfig, options: Arranging = {}): Dataset {
   const { eval_split: share, seed, column_mapping: mapping, dataset_text_field: textColumn } = train;
   if (share !== null && tables.heldOut.length > 0) {
     throw new ConfigError(
@@ -65,11 +65,8 @@ export function arrangeRows(tables: DataTables, train: TrainConfig, { faulty }: 
       "Leave one of them out.",
     );
   }
-  const meaning = {
-    shape: mapping ? ({ kind: "mapping", mapping } as const) : undefined,
-    textColumn,
-    faulty,
-  };
+  const shape = mapping ? ({ kind: "mapping", mapping } as const) : undefined;
+  const meaning: ShapeOptions = { ...options, shape, textColumn };
   const parsed = [rowsOf(tables.train, meaning)];
   if (tables.heldOut.length > 0) parsed.push(rowsOf(tables.heldOut, meaning));
   const { rows } = parsed[0]!;

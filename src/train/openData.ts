@@ -100,6 +100,7 @@ export class OpenData {
   private readonly before: (readonly Table[])[] = [];
   private version = 0;
   private arranged: Arranged | undefined;
+  private made = { meaning: "", rows: new WeakMap<RawRecord, Row>() };
 
   /** Reads files, unless they are those that it has. Throws where a file as a whole cannot be read. */
   async read(
@@ -262,7 +263,7 @@ export class OpenData {
     let dataset: Dataset | undefined;
     let refused: Failure | undefined;
     try {
-      dataset = arrangeRows(tables, train, { faulty: "skip" });
+      dataset = arrangeRows(tables, train, { faulty: "skip", made: this.madeIn(train) });
       const { faults, count } = faultsOf(dataset.parsed);
       if (faulty === "refuse" && count > 0) refused = failure(refusal(faults, count, false));
     } catch (thrown) {
@@ -297,6 +298,15 @@ export class OpenData {
       },
     };
     return this.arranged;
+  }
+
+  /** The rows that were made in this meaning: those whose records were not changed stay the same objects. */
+  private madeIn({ column_mapping, dataset_text_field }: TrainConfig): WeakMap<RawRecord, Row> {
+    const { train, heldOut } = this.tables;
+    const shapes = [...train, ...heldOut].map((table) => detectShape(table, dataset_text_field));
+    const meaning = JSON.stringify(column_mapping ?? shapes);
+    if (this.made.meaning !== meaning) this.made = { meaning, rows: new WeakMap() };
+    return this.made.rows;
   }
 
   private foundAmiss(

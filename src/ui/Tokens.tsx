@@ -1,10 +1,9 @@
-import { Button } from "@radix-ui/themes";
+import { Button, Callout } from "@radix-ui/themes";
 import { type ReactNode, useState } from "react";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import type { Result, RowTokens } from "../worker/api.ts";
 import { count } from "./format.ts";
-import { Problem } from "./Problem.tsx";
 import { fieldOf, settingOf } from "./settings.ts";
 import type { PageState } from "./store.ts";
 
@@ -33,7 +32,11 @@ export function Tokens({ store, tokens }: TokensProps) {
     return (
       <div className="tokens">
         <h3>As tokens</h3>
-        <Problem title="This row is left out" failure={tokens} />
+        <Callout.Root size="1" color="amber" role="note" className="callout">
+          <strong>This row is left out</strong>
+          <p>{tokens.message}</p>
+          {tokens.remedy && <p>{tokens.remedy}</p>}
+        </Callout.Root>
       </div>
     );
   }

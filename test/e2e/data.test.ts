@@ -180,6 +180,30 @@ describe("the data view", () => {
   });
 });
 
+describe("a chat template of one's own", () => {
+  it("that writes earlier answers anew is refused, and learns last answers where that is wanted", async () => {
+    const turns = ["Who?", "A dog.", "And who?", "A cat."].map((content, i) => ({
+      role: i % 2 === 0 ? "user" : "assistant",
+      content,
+    }));
+    const rows = count(12).map((i) => JSON.stringify({ messages: turns, n: i }));
+    await give(write("turns.jsonl", rows.join("\n")));
+    const says = `{% if m.role == "assistant" and not loop.last %}(said){% else %}{{ m.content }}{% endif %}`;
+    const ask = "{% if add_generation_prompt %}assistant: {% endif %}";
+    const template = `{% for m in messages %}{{ m.role }}: ${says}\n{% endfor %}${ask}`;
+    await tab("Data");
+    await page.getByLabel(/^Chat template/).setInputFiles(write("forgetful.jinja", template));
+    await page.getByRole("alert").first().waitFor();
+    await page.getByRole("button", { name: "Learn the last answer of each conversation only" }).click();
+    await session.says("Ready to train.");
+    // The space before it is of its first token.
+    expect(await row().locator(".token-text mark").allInnerTexts()).toEqual([" A cat."]);
+    expect(await row().locator(".token-text").innerText()).toContain("(said)");
+    await page.getByRole("button", { name: "Remove: Chat template" }).click();
+    await tab("Train");
+  });
+});
+
 describe("100 000 rows of chat", () => {
   it("are read, tokenised with progress and stopped without a task over 50 ms", async () => {
     const answer = "and the dog ran home to its mother, who was happy ".repeat(10);

@@ -63,6 +63,17 @@ describe("rows that are looked at before they are trained on", () => {
     expect(facts()).toMatchObject({ train: 4, duplicates: 1, edits: 0 });
   });
 
+  it("stay the same objects where they are not changed, so that what was tokenised can be kept", async () => {
+    const data = await opened(CSV, MAPPING);
+    const rows = (train: object) => data.dataset(trainOf({ ...MAPPING, ...train }), "skip").train;
+    const before = rows({});
+    data.edit({ kind: "set", record: 1, values: { ...data.values(1), Antwort: "Dies." } });
+    const after = rows({});
+    expect(after.map((row, i) => row === before[i])).toEqual([true, false, true, true]);
+    expect(rows({ eval_split: 0.5 }).every((row) => after.includes(row))).toBe(true);
+    expect(rows({ column_mapping: { text: "{Antwort}" } })[0]).toEqual({ text: "Ich.", line: 2 });
+  });
+
   it("keep the kind of their columns", async () => {
     const row = { messages: [{ role: "assistant", content: "a" }], n: 1 };
     const data = await opened(JSON.stringify(row), {}, "a.jsonl");
