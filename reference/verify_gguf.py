@@ -57,11 +57,11 @@ def peft_logits(base: str, adapter: Path | None, ids: list[int], *, rounded: boo
         return model.eval()(input_ids=torch.tensor([ids]), use_cache=False).logits[0].numpy()
 
 
-def llama_logits(base: Path, adapter: Path | None, ids: list[int]) -> np.ndarray:
-    model = Llama(
+def open_llama(base: Path, adapter: Path | None) -> Llama:
+    return Llama(
         str(base),
         lora_path=None if adapter is None else str(adapter),
-        n_ctx=64,
+        n_ctx=256,
         n_gpu_layers=0,
         logits_all=True,
         flash_attn=False,
@@ -70,6 +70,10 @@ def llama_logits(base: Path, adapter: Path | None, ids: list[int]) -> np.ndarray
         type_v=GGML_TYPE_F32,
         verbose=False,
     )
+
+
+def llama_logits(base: Path, adapter: Path | None, ids: list[int]) -> np.ndarray:
+    model = open_llama(base, adapter)
     try:
         model.eval(ids)
         return np.array(model.scores[: len(ids)], dtype=np.float32)
