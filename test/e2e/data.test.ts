@@ -32,6 +32,7 @@ afterAll(async () => {
 });
 
 async function give(files: string | string[]): Promise<void> {
+  await tab("Train");
   await page.getByRole("radio", { name: "Your own" }).click();
   await page.getByLabel(/^Data files/).setInputFiles(files);
 }
@@ -192,12 +193,13 @@ describe("a chat template of one's own", () => {
     const ask = "{% if add_generation_prompt %}assistant: {% endif %}";
     const template = `{% for m in messages %}{{ m.role }}: ${says}\n{% endfor %}${ask}`;
     await tab("Data");
+    await page.getByLabel("max_length").fill("64");
     await page.getByLabel(/^Chat template/).setInputFiles(write("forgetful.jinja", template));
     await page.getByRole("alert").first().waitFor();
     await page.getByRole("button", { name: "Learn the last answer of each conversation only" }).click();
     await session.says("Ready to train.");
     // The space before it is of its first token.
-    expect(await row().locator(".token-text mark").allInnerTexts()).toEqual([" A cat."]);
+    await expect.poll(() => row().locator(".token-text mark").allInnerTexts()).toEqual([" A cat."]);
     expect(await row().locator(".token-text").innerText()).toContain("(said)");
     await page.getByRole("button", { name: "Remove: Chat template" }).click();
     await tab("Train");
