@@ -167,7 +167,8 @@ export class TrainHost implements TrainApi {
   }
 
   async stopOpening(): Promise<void> {
-    this.opening.abort(new DataError("stopped", "It was stopped before all rows were read."));
+    const found = "It was stopped before all rows were read.";
+    this.opening.abort(new DataError("stopped", found, "Press Train, and it goes on."));
   }
 
   train(
