@@ -55,6 +55,8 @@ CASES = {
     ),
     "llama_head": ("llama", {"r": 2, "target_modules": ["lm_head"], "task_type": "CAUSAL_LM"}),
     "gpt2": ("gpt2", {"r": 2, "lora_alpha": 3, "target_modules": ["c_attn"], "task_type": "CAUSAL_LM"}),
+    "llama_dora": ("llama", {"r": 2, "target_modules": ["k_proj", "down_proj"], "use_dora": True, "task_type": "CAUSAL_LM"}),
+    "gpt2_dora": ("gpt2", {"r": 2, "target_modules": ["c_proj"], "use_dora": True, "bias": "lora_only", "task_type": "CAUSAL_LM"}),
     "gpt2_bias": ("gpt2", {"r": 2, "target_modules": ["c_attn"], "bias": "lora_only", "lora_bias": True, "task_type": "CAUSAL_LM"}),
     "gpt2_bias_all": ("gpt2", {"r": 2, "target_modules": ["c_fc"], "bias": "all", "task_type": "CAUSAL_LM"}),
     "gpt2_all_linear": ("gpt2", {"r": 1, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}),

@@ -4,12 +4,14 @@ import math
 
 import torch
 
-KINDS = ("A", "B", "bias", "whole")
+KINDS = ("A", "B", "bias", "magnitude", "whole")
 
 
 def kind_of(key: str) -> str:
     if key.endswith((".lora_B.bias", ".base_layer.bias")):
         return "bias"
+    if key.endswith(".lora_magnitude_vector"):
+        return "magnitude"
     if ".lora_A." in key or ".lora_embedding_A" in key:
         return "A"
     if ".lora_B." in key or ".lora_embedding_B" in key:

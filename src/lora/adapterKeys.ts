@@ -6,15 +6,14 @@ const PREFIX = "base_model.model.";
 export const CONFIG_FILE = "adapter_config.json";
 export const WEIGHTS_FILE = "adapter_model.safetensors";
 
+type AddedPart = "lora_A" | "lora_B" | "lora_bias" | "magnitude";
+
 /** A tensor of an adapter file: part of what LoRA adds to a module, or a parameter of the base model that trains. */
 export type AdapterEntry = {
   readonly key: string;
   readonly shape: readonly number[];
   readonly module: string;
-} & (
-  | { readonly part: "lora_A" | "lora_B" | "lora_bias" }
-  | { readonly part: "parameter"; readonly parameter: string }
-);
+} & ({ readonly part: AddedPart } | { readonly part: "parameter"; readonly parameter: string });
 
 export function loraKey(module: string, half: "lora_A" | "lora_B"): string {
   return `${PREFIX}${module}.${half}.weight`;
@@ -23,6 +22,11 @@ export function loraKey(module: string, half: "lora_A" | "lora_B"): string {
 /** The bias of a module's B. */
 export function loraBiasKey(module: string): string {
   return `${PREFIX}${module}.lora_B.bias`;
+}
+
+/** DoRA's magnitudes of a module's rows. */
+export function magnitudeKey(module: string): string {
+  return `${PREFIX}${module}.lora_magnitude_vector`;
 }
 
 /** A bias of the base model that trains by itself. */
@@ -36,30 +40,17 @@ export function savedKey(module: string, parameter: string): string {
 
 /** Every tensor that an adapter with this selection holds, by PEFT's name, in the order of the model. */
 export function adapterEntries(selection: Pick<Selection, "lora" | "saved" | "biases">): AdapterEntry[] {
-  const added = selection.lora.flatMap(({ module, r, hasBias }): AdapterEntry[] => [
-    {
-      key: loraKey(module.name, "lora_A"),
-      part: "lora_A",
-      module: module.name,
-      shape: [r, module.inFeatures],
-    },
-    {
-      key: loraKey(module.name, "lora_B"),
-      part: "lora_B",
-      module: module.name,
-      shape: [module.outFeatures, r],
-    },
-    ...(hasBias
-      ? [
-          {
-            key: loraBiasKey(module.name),
-            part: "lora_bias" as const,
-            module: module.name,
-            shape: [module.outFeatures],
-          },
-        ]
-      : []),
-  ]);
+  const added = selection.lora.flatMap((target): AdapterEntry[] => {
+    const { module, r, hasBias, hasMagnitude } = target;
+    const { name, inFeatures, outFeatures } = module;
+    const entry = (key: string, part: AddedPart, ...shape: number[]) => ({ key, part, module: name, shape });
+    return [
+      entry(loraKey(name, "lora_A"), "lora_A", r, inFeatures),
+      entry(loraKey(name, "lora_B"), "lora_B", outFeatures, r),
+      ...(hasBias ? [entry(loraBiasKey(name), "lora_bias", outFeatures)] : []),
+      ...(hasMagnitude ? [entry(magnitudeKey(name), "magnitude", outFeatures)] : []),
+    ];
+  });
   const parameters = selection.saved.flatMap((module) =>
     Object.entries(module.parameters).map(
       ([parameter, shape]): AdapterEntry => ({

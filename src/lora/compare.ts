@@ -20,6 +20,7 @@ const SELECTING = [
   "modules_to_save",
   "bias",
   "lora_bias",
+  "use_dora",
 ] as const satisfies LoraKey[];
 
 /**
@@ -105,6 +106,7 @@ function sameSelection(wanted: Selection | undefined, found: Selection): boolean
 function sameTarget(wanted: LoraTarget, found: LoraTarget): boolean {
   const { module, r, alpha, hasBias } = wanted;
   if (module.name !== found.module.name || alpha !== found.alpha || hasBias !== found.hasBias) return false;
+  if (wanted.hasMagnitude !== found.hasMagnitude) return false;
   const reduced = Math.min(r, module.inFeatures, module.outFeatures);
   return r === found.r ? wanted.scale === found.scale : reduced === found.r;
 }

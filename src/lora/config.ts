@@ -24,6 +24,7 @@ export interface LoraConfig {
   fan_in_fan_out: boolean;
   bias: "none" | "all" | "lora_only";
   lora_bias: boolean;
+  use_dora: boolean;
   /** Keys that change nothing here, as they stood in the file: they survive into the export. */
   described: JsonObject;
 }
@@ -155,6 +156,13 @@ function checkTogether(config: LoraConfig, path: string): void {
       "bad-combination",
       `${path}.lora_bias is true, and init_lora_weights is ${show(config.init_lora_weights)}: PEFT allows true and false only.`,
       "Begin with init_lora_weights true, or leave lora_bias out.",
+    );
+  }
+  if (config.lora_bias && config.use_dora) {
+    throw new ConfigError(
+      "bad-combination",
+      `${path}.lora_bias and ${path}.use_dora are both true, which PEFT does not allow.`,
+      "Leave one of them out.",
     );
   }
   if (pattern !== null && pattern.length > 0 && layers === null) {

@@ -180,6 +180,13 @@ export const LORA_FIELDS = {
     description:
       "Give B a bias of its own, which is scaled with it. For init_lora_weights true and false only.",
   },
+  use_dora: {
+    role: "setting",
+    schema: v.boolean(),
+    expected: "true or false",
+    default: false,
+    description: "DoRA: W + s·B·A gives each row its direction, a magnitude that trains its length.",
+  },
   task_type: described(
     "The task, CAUSAL_LM here.",
     v.nullable(v.picklist(TASK_TYPES)),
@@ -210,7 +217,6 @@ export const LORA_FIELDS = {
     ),
     default: { ephemeral_gpu_offload: false },
   },
-  use_dora: absent("DoRA is not built yet", "Weight-decomposed LoRA.", false),
   use_qalora: absent(OTHER_METHOD, "Quantisation-aware LoRA.", false),
   use_bdlora: absent(OTHER_METHOD, "Block-diagonal LoRA."),
   target_parameters: absent(

@@ -8,15 +8,20 @@
  *
  *   dp = scale·dy·B    dB = scale·dyᵀ·p    dA = dpᵀ·x̃    dx = dy·W + dp·A
  *
+ * With DoRA (Liu et al. 2024) each row of W has a magnitude m beside it, and n = ‖W + scale·B·A‖ counts as a constant:
+ *
+ *   y = x·Wᵀ + (m/n − 1)·x̃·Wᵀ + (m/n)·scale·(x̃·Aᵀ)·Bᵀ
+ *
  * W has no gradient at all. A projection may join several modules (q, k and v), each with its own rows of W and
  * its own factors; one product and one low-rank path serve them all.
  */
 import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/value.ts";
+import { addStretched, type Stretch, stretch } from "../ops/dora.ts";
 import { dropout } from "../ops/dropout.ts";
 import { linear } from "../ops/linear.ts";
 import { type LowRank, lowRankPath } from "../ops/lora.ts";
-import type { Weight } from "../ops/weight.ts";
+import { stackRows, type Weight } from "../ops/weight.ts";
 
 export interface AdaptedModule extends LowRank {
   /** Tells this module's dropout masks from another's. */
@@ -28,6 +33,8 @@ export interface Projection {
   /** One per slice of the weight, or none. */
   readonly biases: readonly Value[];
   readonly adapted: readonly AdaptedModule[];
+  /** One per slice of the weight: what DoRA needs of its rows, where it adapts them. */
+  readonly stretches: readonly (Stretch | undefined)[];
 }
 
 /** What the low-rank paths of a model share. */
@@ -47,17 +54,47 @@ export interface LoraContext {
 export function project(
   graph: Graph,
   x: Value,
-  { weight, biases, adapted }: Projection,
+  projection: Projection,
   lora: LoraContext,
   soFar?: Value,
 ): Value {
+  const { weight, biases, adapted, stretches } = projection;
+  const { dropout: drop, scales } = lora;
+  const isStretched = stretches.some((one) => one !== undefined);
+  if (isStretched && !drop) {
+    const z = lowRankPath(graph, x, linear(graph, x, weight), adapted, scales);
+    return stretch(graph, z, weight, { stretches, biases, soFar });
+  }
   const y = linear(graph, x, weight, { biases, soFar });
   if (adapted.length === 0) return y;
-  const { dropout: drop, scales } = lora;
   if (!drop) return lowRankPath(graph, x, y, adapted, scales);
   // Each module draws its own mask, so each has an input of its own.
   return adapted.reduce((sum, module) => {
     const dropped = dropout(graph, x, { ...drop, module: module.dropoutKey });
-    return lowRankPath(graph, dropped, sum, [module], scales);
+    const added = lowRankPath(graph, dropped, sum, [module], scales);
+    return isStretched ? addStretch(graph, dropped, added, module, projection, scales) : added;
   }, y);
+}
+
+/** What DoRA adds to LoRA under dropout: y + (m/n − 1) ⊙ x̃·(W + scale·B·A)ᵀ in the module's rows. */
+function addStretch(
+  graph: Graph,
+  dropped: Value,
+  y: Value,
+  module: AdaptedModule,
+  { weight, stretches }: Projection,
+  scales: Value,
+): Value {
+  const end = module.rowStart + module.rows;
+  const isOwn = ({ rowStart }: { rowStart: number }) => module.rowStart <= rowStart && rowStart < end;
+  const own = stackRows(
+    module.a.name,
+    weight.slices.filter(isOwn).map(({ value }) => value),
+  );
+  const z = lowRankPath(graph, dropped, linear(graph, dropped, own), [{ ...module, rowStart: 0 }], scales);
+  return addStretched(graph, y, z, {
+    weight: own,
+    stretches: stretches.filter((_, i) => isOwn(weight.slices[i]!)),
+    column: module.rowStart,
+  });
 }

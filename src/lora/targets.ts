@@ -25,6 +25,8 @@ export interface LoraTarget {
   readonly scale: number;
   /** B has a bias of its own, [out], by lora_bias. */
   readonly hasBias: boolean;
+  /** Each row of W has a magnitude, [out], by use_dora. */
+  readonly hasMagnitude: boolean;
 }
 
 /** A bias of the base model that trains, by `bias`. */
@@ -233,7 +235,7 @@ function withRanks(
       );
     }
     const scale = loraScale(alpha, r, config.use_rslora);
-    return { module, r, alpha, scale, hasBias: config.lora_bias };
+    return { module, r, alpha, scale, hasBias: config.lora_bias, hasMagnitude: config.use_dora };
   });
   if (reduced.length > 0) {
     const shown =

@@ -15,7 +15,9 @@ export type FrozenSource =
       /** The rows [start, end) of the stacked matrix, for one that is cut into slices. */
       readonly rows?: readonly [start: number, end: number];
     }
-  | { readonly numbers: Float32Array };
+  | { readonly numbers: Float32Array }
+  /** Computed from tensors while loading. */
+  | { readonly compute: () => Promise<Float32Array> };
 
 /** A checkpoint's tensors by Transformers' names; the hub's GPT-2 leaves the outer prefix away. */
 export function checkpointTensor(
@@ -95,6 +97,7 @@ function grown(bytes: Uint8Array): Uint8Array {
 }
 
 async function bytesOf(key: string, { source, byteLength }: Entry): Promise<Uint8Array> {
+  if ("compute" in source) return viewBytes(await source.compute());
   if ("numbers" in source)
     return new Uint8Array(source.numbers.buffer, source.numbers.byteOffset, byteLength);
   const parts: Uint8Array[] = [];

@@ -1,17 +1,20 @@
 /** A decoder as a plain function over Values. Calling it records the graph; families differ by their config alone. */
 import type { StoredTensor } from "../base/bytes.ts";
-import { ConfigError, FormatError } from "../base/errors.ts";
+import { ConfigError, DeviceError, FormatError } from "../base/errors.ts";
+import { toFloat32 } from "../formats/floats.ts";
 import { BLOCK_BYTES } from "../gpu/device.ts";
 import type { ArenaLayout, ArenaTensor } from "../graph/arena.ts";
 import type { Graph } from "../graph/graph.ts";
 import { bytesPerElement, type Value } from "../graph/value.ts";
-import { biasKey, loraBiasKey, loraKey, savedKey } from "../lora/adapterKeys.ts";
+import { biasKey, loraBiasKey, loraKey, magnitudeKey, savedKey } from "../lora/adapterKeys.ts";
 import { type AdaptedModule, type LoraContext, type Projection, project } from "../lora/layer.ts";
 import type { ModuleDescriptor } from "../lora/modules.ts";
+import { rowNorms, type StoredMatrix } from "../lora/rowNorms.ts";
 import type { LoraTarget, Selection } from "../lora/targets.ts";
 import { attention } from "../ops/attention.ts";
 import { appendToCache } from "../ops/cache.ts";
 import type { Head } from "../ops/crossEntropy.ts";
+import { type Stretch, updateNorms } from "../ops/dora.ts";
 import { embedding } from "../ops/embedding.ts";
 import { gelu } from "../ops/gelu.ts";
 import { headNorm } from "../ops/headnorm.ts";
@@ -19,7 +22,7 @@ import { layerNorm } from "../ops/layernorm.ts";
 import { rmsNorm } from "../ops/rmsnorm.ts";
 import { rotary } from "../ops/rotary.ts";
 import { swiglu } from "../ops/swiglu.ts";
-import { stackRows, type Weight } from "../ops/weight.ts";
+import { stackRows, type Weight, type WeightSlice } from "../ops/weight.ts";
 import { checkpointTensor, type FrozenWeights } from "./frozen.ts";
 import type { ModelConfig } from "./modelConfig.ts";
 import { rotaryTables } from "./rotary.ts";
@@ -94,6 +97,14 @@ export class Model {
     return tensor;
   }
 
+  /** A module's weight, decoded, as the checkpoint stores it. */
+  async matrix(name: string): Promise<StoredMatrix> {
+    const tensor = this.tensor(name, "weight");
+    const { inFeatures, outFeatures, kind } = this.module(name);
+    const values = toFloat32(await tensor.read(), tensor.dtype);
+    return { name, values, inFeatures, outFeatures, turned: kind === "conv1d" };
+  }
+
   /** Parameters of the base model: the tied head counts once. */
   parameterCount(): number {
     const { head } = modelNames(this.config);
@@ -126,6 +137,9 @@ export function layOutTrainables(model: Model, selection: Selection, layout: Are
       ]),
     );
   }
+  for (const { module, hasMagnitude } of selection.lora) {
+    if (hasMagnitude) layout.place(magnitudeKey(module.name), [module.outFeatures], DECAYED);
+  }
   for (const module of selection.saved) {
     for (const [parameter, shape] of Object.entries(module.parameters)) {
       const decayed = parameter !== "bias" && module.kind !== "norm";
@@ -139,11 +153,12 @@ export function layOutTrainables(model: Model, selection: Selection, layout: Are
 }
 
 /**
- * Frozen matrices that share a buffer with no other module's, since something of theirs trains row by row. A graph
+ * Frozen matrices that share a buffer with no other module's, since a bias or magnitudes of their rows train. A graph
  * without the adapter keeps them apart too: it reads the same buffers.
  */
 export function modulesApart(selection: Selection): ReadonlySet<string> {
-  return new Set(selection.biases.map(({ module }) => module.name));
+  const stretched = selection.lora.filter(({ hasMagnitude }) => hasMagnitude);
+  return new Set([...selection.biases, ...stretched].map(({ module }) => module.name));
 }
 
 /** Rows of a slice: a vector beside it, one f32 a row, then begins where a binding may. */
@@ -155,6 +170,8 @@ function wholeBlocks(rows: number): number {
 /** Traces the model into a graph. One tracer serves one graph. */
 export class Tracer {
   readonly parameters = new Map<string, Value>();
+  /** Norms of rows that DoRA stretches, f32 [rows], by name: state that `updateNorms` of one graph writes for all. */
+  readonly norms = new Map<string, Value>();
   private readonly graph: Graph;
   private readonly model: Model;
   private readonly frozen: FrozenWeights;
@@ -207,14 +224,33 @@ export class Tracer {
     return this.norm(h, names.norm);
   }
 
+  /** Writes the norms of all rows that DoRA stretches, from the adapter as it is when this runs. */
+  updateNorms(scales: Value): void {
+    for (const [name, { index, hasMagnitude }] of this.targets) {
+      if (!hasMagnitude) continue;
+      const lora = {
+        a: this.parameter(loraKey(name, "lora_A")),
+        b: this.parameter(loraKey(name, "lora_B")),
+        scale: index,
+      };
+      for (const slice of this.frozenWeight(name).slices) {
+        const [start, end] = [slice.rowStart, slice.rowStart + slice.rows];
+        const lengths = this.graph.constant(`${name} lengths [${start}, ${end})`, [slice.rows], "f32");
+        const compute = async () => rowNorms(await this.model.matrix(name)).subarray(start, end);
+        this.frozen.bind(lengths.name, lengths, 4 * slice.rows, { compute });
+        updateNorms(this.graph, slice, lora, { lengths, scales, norm: this.rowNorm(name, start, end) });
+      }
+    }
+  }
+
   /** The output embedding: what turns hidden states into logits. */
   head(lora: LoraContext): Head {
-    const { head, embedding: table } = modelNames(this.model.config);
-    const frozen = (): Weight => this.table(this.model.config.tied ? table : head);
+    const { head } = modelNames(this.model.config);
     const weight = this.saved.has(head)
       ? stackRows(head, [this.parameter(savedKey(head, "weight"))])
-      : frozen();
-    const projection = { weight, biases: [], adapted: this.adapted(head, 0) };
+      : this.frozenWeight(head);
+    const stretches = this.stretches(head, weight.slices);
+    const projection = { weight, biases: [], adapted: this.adapted(head, 0), stretches };
     return {
       vocabulary: weight.rows,
       // A mask is drawn for a row's tokens, and these are not they: dropout before the head is refused.
@@ -292,6 +328,7 @@ export class Tracer {
     const values: Value[] = [];
     const biases: Value[] = [];
     const adapted: AdaptedModule[] = [];
+    const stretches: (Stretch | undefined)[] = [];
     const hasBias = this.model.module(names[0]!).parameters.bias !== undefined;
     let row = 0;
     let run: string[] = [];
@@ -299,6 +336,7 @@ export class Tracer {
       if (run.length === 0) return;
       const slices = this.matrix(run);
       values.push(...slices);
+      stretches.push(...this.stretches(run[0]!, stackRows(run[0]!, slices).slices));
       if (hasBias) biases.push(...this.biasSlices(run, slices));
       run = [];
     };
@@ -309,6 +347,7 @@ export class Tracer {
       if (this.saved.has(name)) {
         flush();
         values.push(this.parameter(savedKey(name, "weight")));
+        stretches.push(undefined);
         if (hasBias) biases.push(this.parameter(savedKey(name, "bias")));
         continue;
       }
@@ -317,7 +356,7 @@ export class Tracer {
       run.push(name);
     }
     flush();
-    return { weight: stackRows(names.join(" + "), values), biases, adapted };
+    return { weight: stackRows(names.join(" + "), values), biases, adapted, stretches };
   }
 
   /** The low-rank path of a module whose rows begin at `rowStart` of a projection, where it has one. */
@@ -330,6 +369,25 @@ export class Tracer {
     const bias = hasBias ? this.parameter(loraBiasKey(name)) : undefined;
     const rows = this.model.module(name).outFeatures;
     return [{ rowStart, rows, a, b, bias, scale: index, dropoutKey: index }];
+  }
+
+  /** What DoRA needs of each slice of a module's weight, where it adapts the module. */
+  private stretches(name: string, slices: readonly WeightSlice[]): (Stretch | undefined)[] {
+    if (!this.targets.get(name)?.hasMagnitude) return slices.map(() => undefined);
+    return slices.map(({ rowStart, rows }) => ({
+      magnitude: this.parameterRows(magnitudeKey(name), rowStart, rowStart + rows),
+      norm: this.rowNorm(name, rowStart, rowStart + rows),
+    }));
+  }
+
+  private rowNorm(name: string, start: number, end: number): Value {
+    const key = `norms of ${name} [${start}, ${end})`;
+    let value = this.norms.get(key);
+    if (!value) {
+      value = this.graph.state(key, [end - start]);
+      this.norms.set(key, value);
+    }
+    return value;
   }
 
   private sharesBuffer(first: string, name: string, run: readonly string[], width: number): boolean {
@@ -355,10 +413,18 @@ export class Tracer {
   private parameterRows(key: string, start: number, end: number): Value {
     const { shape, place } = this.layout.tensors.get(key)!;
     if (start === 0 && end === shape[0]) return this.parameter(key);
+    const offset = bytesPerElement.f32 * start;
+    if (offset % BLOCK_BYTES !== 0) {
+      throw new DeviceError(
+        "binding-too-small",
+        `${key}: this device binds ${this.maxBinding} bytes, less than ${BLOCK_BYTES / bytesPerElement.f32} rows of the matrix.`,
+        "Leave the module out of target_modules, or train it without use_dora and bias.",
+      );
+    }
     const name = `${key} [${start}, ${end})`;
     let value = this.parameters.get(name);
     if (!value) {
-      const part = { chunk: place.chunk, byteOffset: place.byteOffset + 4 * start };
+      const part = { chunk: place.chunk, byteOffset: place.byteOffset + offset };
       value = this.graph.parameter(name, [end - start], part, this.trained);
       this.parameters.set(name, value);
     }
@@ -404,6 +470,12 @@ export class Tracer {
       start += rows;
       return value;
     });
+  }
+
+  /** A frozen module's own weight; a tied head's is the embedding's. */
+  private frozenWeight(name: string): Weight {
+    const { head, embedding: table } = modelNames(this.model.config);
+    return this.table(name === head && this.model.config.tied ? table : name);
   }
 
   private table(name: string): Weight {

@@ -58,6 +58,17 @@ function linearBackwardWeight(graph: Graph, x: Value, dy: Value, weight: Weight)
   }
 }
 
+/** Adds the sum of dy's rows to the gradient of a slice's bias. dy [rows, out]. */
+export function linearBackwardBias(
+  graph: Graph,
+  dy: Value,
+  weight: Weight,
+  slice: WeightSlice,
+  dbias: Value,
+): void {
+  graph.record(backwardBias, { graph, weight, slice }, [dy, dbias], [], { mutates: [dbias] });
+}
+
 interface LinearSlice {
   readonly graph: Graph;
   readonly weight: Weight;
@@ -134,8 +145,7 @@ const forward: Op<Linear> = {
     linearBackwardWeight(graph, x, dy, weight);
     weight.slices.forEach((slice, i) => {
       const gradient = biases[i]?.gradient;
-      if (gradient)
-        graph.record(backwardBias, { graph, weight, slice }, [dy, gradient], [], { mutates: [gradient] });
+      if (gradient) linearBackwardBias(graph, dy, weight, slice, gradient);
     });
   },
 };

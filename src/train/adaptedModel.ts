@@ -3,7 +3,7 @@ import { ConfigError } from "../base/errors.ts";
 import { blockBytes, type Gpu } from "../gpu/device.ts";
 import type { Kernels } from "../gpu/kernels.ts";
 import { ArenaLayout, type ArenaRole, Arenas } from "../graph/arena.ts";
-import type { Graph } from "../graph/graph.ts";
+import { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/value.ts";
 import type { LoraContext } from "../lora/layer.ts";
 import type { Selection } from "../lora/targets.ts";
@@ -16,6 +16,7 @@ import {
   Tracer,
 } from "../models/transformer.ts";
 import type { Head } from "../ops/crossEntropy.ts";
+import { DoraNorms } from "./doraNorms.ts";
 import { type TracedInputs, traceInputs } from "./tracedInputs.ts";
 
 export interface AdaptedModelOptions {
@@ -55,7 +56,13 @@ export class AdaptedModel {
   private readonly options: AdaptedModelOptions;
   private readonly frozen: FrozenWeights;
   /** Traced before there was anything to bind them to. */
-  private readonly unbound: { parameters: Value[]; scales: Value[] } = { parameters: [], scales: [] };
+  private readonly unbound: Record<"parameters" | "scales" | "norms", Value[]> = {
+    parameters: [],
+    scales: [],
+    norms: [],
+  };
+  /** Where the adapter is DoRA's. */
+  private readonly norms: DoraNorms | undefined;
   private onDevice: { readonly arenas: Arenas; readonly scales: GPUBuffer } | undefined;
 
   /** Nothing is allocated on the device until `load`. Throws where nothing would train. */
@@ -79,36 +86,26 @@ export class AdaptedModel {
       );
     }
     this.frozen = new FrozenWeights(gpu);
+    if (selection.lora.some(({ hasMagnitude }) => hasMagnitude)) this.norms = this.traceNorms();
   }
 
   /** Traces inputs and model into a graph. A program of it can be made once `load` has been called after this. */
   trace(graph: Graph, { longest, trains, asBase, cache }: TraceOptions): Traced {
-    const { model, options, layout, frozen } = this;
-    const { maxBinding } = this.gpu.traits;
+    const { model, options } = this;
     const selection = asBase ? { ...this.selection, lora: [], saved: [], biases: [] } : this.selection;
     const inputs = traceInputs(graph, model.config.slidingWindow);
     const { rowInStep, seedStep, positions } = inputs;
-    const scales = graph.state("lora scales", [Math.max(1, this.selection.lora.length)]);
+    const scales = this.scales(graph);
     const p = trains ? options.loraDropout : 0;
     const lora: LoraContext = {
       scales,
       ...(p > 0 ? { dropout: { p, seedStep, rowInStep, positions } } : {}),
     };
-    const apart = modulesApart(this.selection);
-    const tracer = new Tracer({
-      graph,
-      model,
-      frozen,
-      layout,
-      selection,
-      apart,
-      trained: trains,
-      maxBinding,
-    });
+    const tracer = this.tracer(graph, selection, trains);
     const hidden = tracer.hidden({ ...inputs, lora, ...(cache ? { cache } : {}) }, longest);
     const head = tracer.head(lora);
     this.unbound.parameters.push(...tracer.parameters.values());
-    this.unbound.scales.push(scales);
+    this.unbound.norms.push(...tracer.norms.values());
     return { inputs, hidden, head };
   }
 
@@ -120,6 +117,16 @@ export class AdaptedModel {
     for (const parameter of this.unbound.parameters.splice(0)) arenas.bind(parameter);
     const size = 4 * Math.max(1, this.selection.lora.length);
     for (const value of this.unbound.scales.splice(0)) value.storage = { buffer: scales, offset: 0, size };
+    await this.norms?.prepare(this.kernels);
+    this.norms?.bind(this.unbound.norms.splice(0));
+  }
+
+  /**
+   * Brings up to date what follows from the trainable tensors. Comes before programs of this model are submitted
+   * wherever these may have changed: before a training step, an evaluation, an answer.
+   */
+  update(): void {
+    this.norms?.update();
   }
 
   /** The arenas' buffers. */
@@ -133,9 +140,11 @@ export class AdaptedModel {
   }
 
   /** What it takes on the device, known before anything is loaded. */
-  bytes(): { readonly base: number; readonly adapter: number; readonly optimizer: number } {
+  bytes(): Readonly<Record<"base" | "adapter" | "optimizer" | "control", number>> {
     const arena = this.layout.bytes();
-    return { base: this.frozen.bytes(), adapter: arena + this.scalesBytes(), optimizer: 3 * arena };
+    const { norms, control } = this.norms?.bytes() ?? { norms: 0, control: 0 };
+    const adapter = arena + this.scalesBytes() + norms;
+    return { base: this.frozen.bytes(), adapter, optimizer: 3 * arena, control };
   }
 
   destroy(): void {
@@ -144,7 +153,30 @@ export class AdaptedModel {
       this.gpu.destroy(this.onDevice.scales);
       this.onDevice = undefined;
     }
+    this.norms?.destroy();
     this.frozen.destroy();
+  }
+
+  private tracer(graph: Graph, selection: Selection, trained: boolean): Tracer {
+    const { model, frozen, layout } = this;
+    const apart = modulesApart(this.selection);
+    const { maxBinding } = this.gpu.traits;
+    return new Tracer({ graph, model, frozen, layout, selection, apart, trained, maxBinding });
+  }
+
+  private traceNorms(): DoraNorms {
+    const graph = new Graph(1, 1);
+    const tracer = this.tracer(graph, this.selection, false);
+    tracer.updateNorms(this.scales(graph));
+    this.unbound.parameters.push(...tracer.parameters.values());
+    return new DoraNorms(this.gpu, graph, [...tracer.norms.values()]);
+  }
+
+  /** lora_alpha / r of every adapted module, as a graph sees them. */
+  private scales(graph: Graph): Value {
+    const scales = graph.state("lora scales", [Math.max(1, this.selection.lora.length)]);
+    this.unbound.scales.push(scales);
+    return scales;
   }
 
   private allocate() {

@@ -68,6 +68,7 @@ export class Evaluator {
     const { program, scalars, batch } = this.live;
     const { gpu } = this.adapted;
     let targets = 0;
+    this.adapted.update();
     this.batches.forEach((rows, i) => {
       writeMicroBatch(program, this.inputs, layOut(rows, batch));
       targets += batch.targets;

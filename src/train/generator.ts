@@ -121,6 +121,7 @@ export class Generator {
   ): Promise<Answer[]> {
     const { lanes: count, context } = this.options;
     for (const [i, prompt] of prompts.entries()) checkPrompt(prompt, i, context);
+    this.adapted.update();
     const answers: Answer[] = prompts.map(() => ({ ids: [], finish: "length" }));
     const lanes = Array.from(
       { length: Math.min(count, prompts.length) },

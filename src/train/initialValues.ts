@@ -1,9 +1,16 @@
 /** Trainable tensors between files and engine: where a run starts from, and how the end is written. */
 import { FormatError } from "../base/errors.ts";
 import { toFloat32 } from "../formats/floats.ts";
-import { type AdapterEntry, adapterEntries, loraBiasKey, loraKey } from "../lora/adapterKeys.ts";
+import {
+  type AdapterEntry,
+  adapterEntries,
+  loraBiasKey,
+  loraKey,
+  magnitudeKey,
+} from "../lora/adapterKeys.ts";
 import { initialStart } from "../lora/init.ts";
 import type { LoadedAdapter } from "../lora/readAdapter.ts";
+import { rowNorms } from "../lora/rowNorms.ts";
 import type { Selection } from "../lora/targets.ts";
 import { transpose } from "../models/frozen.ts";
 import type { Model } from "../models/transformer.ts";
@@ -54,6 +61,10 @@ export async function initialValues(
     initial.set(loraKey(target.module.name, "lora_A"), a);
     initial.set(loraKey(target.module.name, "lora_B"), b);
     if (bias) initial.set(loraBiasKey(target.module.name), bias);
+    if (target.hasMagnitude) {
+      const norms = rowNorms(await model.matrix(target.module.name), { a, b, scale: target.scale });
+      initial.set(magnitudeKey(target.module.name), norms);
+    }
   }
   for (const entry of adapterEntries(selection)) {
     if (initial.has(entry.key)) continue;

@@ -21,6 +21,7 @@ export async function logitsOf(adapted: AdaptedModel, ids: Uint32Array): Promise
   // A row's last token is a target and not read: one more, whatever it is, lets all of these be.
   const row = { ids: Uint32Array.of(...ids, 0), line: 1 };
   writeMicroBatch(program, inputs, layOut([row], batch));
+  adapted.update();
   const encoder = gpu.device.createCommandEncoder();
   const pass = encoder.beginComputePass();
   program.encode(pass);

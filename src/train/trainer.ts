@@ -247,8 +247,9 @@ export class Trainer {
 
   /** One submit per micro-batch, unless one ran too long; the update joins the last. */
   private submitStep(step: OptimizerStep<readonly TokenisedRow[]>): { lr: number; tokens: number } {
-    const { train } = this.options;
+    const { adapted, train } = this.options;
     const { program, update, batch } = this.prepared();
+    adapted.update();
     const batches = step.microBatches.flatMap((units) => this.cutAtBorders(units.flat()));
     const tokens = batches.reduce((sum, rows) => sum + rows.reduce((n, row) => n + targetCount(row), 0), 0);
     const lr = learningRateAt(step.step - 1, train, this.steps);
@@ -331,11 +332,12 @@ export class Trainer {
     const { plan, updatePlan } = this;
     const sum = (purpose: "activations" | "inputs" | "control") =>
       plan.bytes[purpose] + updatePlan.bytes[purpose];
+    const model = this.options.adapted.bytes();
     return {
-      ...this.options.adapted.bytes(),
+      ...model,
       activations: sum("activations"),
       inputs: sum("inputs"),
-      control: sum("control") + SCALARS_BYTES + ScalarRing.bytes(),
+      control: model.control + sum("control") + SCALARS_BYTES + ScalarRing.bytes(),
     };
   }
 

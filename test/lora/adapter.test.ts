@@ -188,10 +188,16 @@ describe("an adapter is refused", () => {
       /I32/,
     ],
     [
-      "that asks for DoRA",
+      "that asks for DoRA and has no magnitudes",
       (one) => withConfig(one, { use_dora: true }),
-      "not-supported",
-      /use_dora is true: DoRA/,
+      "tensor-missing",
+      /lacks .*q_proj\.lora_magnitude_vector/,
+    ],
+    [
+      "that has magnitudes without asking for DoRA",
+      () => withConfig(adapterCase("llama_dora"), { use_dora: false }),
+      "unknown-tensor",
+      /lora_magnitude_vector/,
     ],
     [
       "when a bias that trains is missing",

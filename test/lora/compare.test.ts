@@ -105,6 +105,7 @@ describe("a run file disagrees with the adapter it starts from", () => {
     [{ alpha_pattern: { q_proj: 2 } }, ADAPTER, 'lora.alpha_pattern is {"q_proj":2}'],
     [{ modules_to_save: ["lm_head"] }, ADAPTER, 'lora.modules_to_save is ["lm_head"], the adapter has null.'],
     [{ exclude_modules: ["v_proj"] }, ADAPTER, 'lora.exclude_modules is ["v_proj"], the adapter has null.'],
+    [{ use_dora: true }, ADAPTER, "lora.use_dora is true, the adapter has false."],
     [{ lora_bias: true }, ADAPTER, "lora.lora_bias is true, the adapter has false."],
     [{ target_modules: ["v_proj", "q_proj"], r: 8 }, ADAPTER, "disagree: lora.r is 8, the adapter has 4."],
     [

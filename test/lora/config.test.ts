@@ -31,7 +31,6 @@ describe("the lora part of a run file", () => {
   });
 
   it.each<[JsonObject, string]>([
-    [{ use_dora: true }, "lora.use_dora is true: DoRA is not built yet."],
     [{ init_lora_weights: "pissa" }, 'lora.init_lora_weights is "pissa", expected true, false,'],
     [{ init_lora_weights: "eva" }, 'lora.init_lora_weights is "eva", expected true, false,'],
     [{ target_parameters: ["experts.gate"] }, "lora.target_parameters is"],
@@ -77,6 +76,8 @@ describe("the lora part of a run file", () => {
     [{ target_modules: "all-linear", layers_pattern: "h", layers_to_transform: 0 }, "cannot be used while"],
     [{ bias: "boft_only" }, 'lora.bias is "boft_only", expected "none", "all" or "lora_only".'],
     [{ lora_bias: true, init_lora_weights: "gaussian" }, "lora.lora_bias is true, and init_lora_weights is"],
+    [{ lora_bias: true, use_dora: true }, "lora.lora_bias and lora.use_dora are both true"],
+    [{ use_dora: "true" }, 'lora.use_dora is "true", expected true or false.'],
     [{ lora_r: 4 }, 'lora: unknown key "lora_r". The nearest known key is "'],
     [{ target_module: ["q_proj"] }, 'The nearest known key is "target_modules".'],
     [JSON.parse('{"__proto__": {}}'), 'lora: unknown key "__proto__"'],

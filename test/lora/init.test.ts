@@ -4,7 +4,7 @@ import type { LoraTarget } from "../../src/lora/targets.ts";
 
 function target(name: string, inFeatures: number, outFeatures: number, r: number): LoraTarget {
   const module = { name, kind: "linear", inFeatures, outFeatures, parameters: {} } as const;
-  return { module, r, alpha: 1, scale: 1 / r, hasBias: false };
+  return { module, r, alpha: 1, scale: 1 / r, hasBias: false, hasMagnitude: false };
 }
 
 const moments = (values: Float32Array) => {

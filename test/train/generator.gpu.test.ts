@@ -5,6 +5,7 @@ import { Gpu } from "../../src/gpu/device.ts";
 import { Kernels } from "../../src/gpu/kernels.ts";
 import { Evaluator } from "../../src/train/evaluator.ts";
 import { type GenerationSettings, Generator } from "../../src/train/generator.ts";
+import type { RunConfig } from "../../src/train/runFile.ts";
 import { GREEDY } from "../../src/train/sampling.ts";
 import type { Session } from "../../src/train/session.ts";
 import { openParitySession, type ParityOptions } from "./parityRun.ts";
@@ -15,9 +16,13 @@ beforeAll(async () => {
 });
 afterAll(() => node.device.destroy());
 
-async function open(name: string, options: ParityOptions = { adapter: "final" }): Promise<Session> {
+async function open(
+  name: string,
+  options: ParityOptions = { adapter: "final" },
+  change: (run: RunConfig) => void = () => {},
+): Promise<Session> {
   const gpu = new Gpu(node.device);
-  return openParitySession(gpu, new Kernels(gpu), name, () => {}, options);
+  return openParitySession(gpu, new Kernels(gpu), name, change, options);
 }
 
 const settings: GenerationSettings = { ...GREEDY, max_new_tokens: 12, stopIds: new Set() };
@@ -50,24 +55,28 @@ async function generate(
 }
 
 describe("greedy answers with a cache", () => {
-  it.each(["llama_all_linear", "mistral_window", "qwen2_layers", "qwen3_all_linear", "gpt2_all_linear"])(
-    "are those without: %s",
-    async (name) => {
-      const session = await open(name);
-      const rows = session.summary.tokenised.rows;
-      const prompts = [3, 1, 9].map((length, i) =>
-        rows.find(({ ids }) => ids.length > length + i)!.ids.slice(0, length),
-      );
-      const answers = await generate(session, prompts);
-      for (const [i, prompt] of prompts.entries()) {
-        const wanted = await withoutCache(session, prompt, 4);
-        expect(wanted.length).toBeGreaterThan(0);
-        expect(answers[i]!.ids.slice(0, wanted.length)).toEqual(wanted);
-        expect(answers[i]!.ids.length).toBe(12);
-      }
-      session.destroy();
-    },
-  );
+  it.each([
+    "llama_all_linear",
+    "mistral_window",
+    "qwen2_layers",
+    "qwen3_all_linear",
+    "gpt2_all_linear",
+    "gpt2_dora",
+  ])("are those without: %s", async (name) => {
+    const session = await open(name);
+    const rows = session.summary.tokenised.rows;
+    const prompts = [3, 1, 9].map((length, i) =>
+      rows.find(({ ids }) => ids.length > length + i)!.ids.slice(0, length),
+    );
+    const answers = await generate(session, prompts);
+    for (const [i, prompt] of prompts.entries()) {
+      const wanted = await withoutCache(session, prompt, 4);
+      expect(wanted.length).toBeGreaterThan(0);
+      expect(answers[i]!.ids.slice(0, wanted.length)).toEqual(wanted);
+      expect(answers[i]!.ids.length).toBe(12);
+    }
+    session.destroy();
+  });
 });
 
 describe("an answer", () => {
@@ -114,6 +123,23 @@ describe("an answer", () => {
     trained.destroy();
     fresh.destroy();
   });
+
+  it.each(["llama_dora_patterns", "gpt2_bias_all"])(
+    "of the base model leaves magnitudes and biases out: %s",
+    async (name) => {
+      const [trained, plain] = [
+        await open(name),
+        await open(name, { adapter: "none" }, ({ lora }) => {
+          Object.assign(lora, { use_dora: false, bias: "none" });
+        }),
+      ];
+      const base = await generate(trained, prompts, {}, { asBase: true });
+      expect(base).toEqual(await generate(plain, prompts));
+      expect(await generate(trained, prompts)).not.toEqual(base);
+      trained.destroy();
+      plain.destroy();
+    },
+  );
 });
 
 describe("the loss on rows that are not trained on", () => {

@@ -131,6 +131,7 @@ async function writeExport(
 
 function kindOf(key: string): string {
   if (/\.(lora_B|base_layer)\.bias$/.test(key)) return "bias";
+  if (key.endsWith(".lora_magnitude_vector")) return "magnitude";
   return key.includes("lora_A") ? "A" : key.includes("lora_B") ? "B" : "whole";
 }
 

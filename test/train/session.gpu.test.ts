@@ -86,7 +86,7 @@ const steps =
   };
 
 describe("memory", () => {
-  it.each(["llama_all_linear", "gpt2_all_linear", "llama_tied_head"])(
+  it.each(["llama_all_linear", "gpt2_bias_all", "llama_tied_head", "llama_dora_patterns"])(
     "is what was said before anything was allocated: %s",
     async (name) => {
       const { gpu, session } = await open(name, steps(1));
@@ -335,7 +335,7 @@ describe("answers", () => {
 });
 
 describe("the same bytes", () => {
-  it.each(["llama_tied_head", "gpt2_all_linear", "qwen3_all_linear"])(
+  it.each(["llama_tied_head", "gpt2_all_linear", "qwen3_all_linear", "qwen2_dora_bias"])(
     "come out of the same run twice, and with activations computed again: %s",
     async (name) => {
       const first = await train(name, steps(3));
@@ -362,6 +362,32 @@ describe("the same bytes", () => {
   });
 });
 
+describe("DoRA", () => {
+  it.each(["llama_dora", "gpt2_dora"])("starts as the base model, to the bit: %s", async (name) => {
+    const { session } = await open(name, steps(1), { adapter: "none" });
+    const plain = await open(name, ({ lora }) => Object.assign(lora, { use_dora: false }), {
+      adapter: "none",
+    });
+    const ids = Uint32Array.of(5, 9, 17, 3);
+    expect(await session.logits(ids)).toEqual(await plain.session.logits(ids));
+    session.destroy();
+    plain.session.destroy();
+  });
+
+  it("trains under dropout, and looks at what it has learnt without it", async () => {
+    const dropping = steps(6, ({ lora }) => Object.assign(lora, { lora_dropout: 0.3 }));
+    const first = await train("llama_dora", dropping, { adapter: "none" });
+    expect(same(await train("llama_dora", dropping, { adapter: "none" }), first)).toBe(true);
+    expect(same(await train("llama_dora", steps(6), { adapter: "none" }), first)).toBe(false);
+    const { session } = await open("llama_dora", dropping, { adapter: "none" });
+    await session.prepare();
+    await session.run(() => {});
+    const logits = await session.logits(Uint32Array.of(5, 9, 17));
+    expect(await session.logits(Uint32Array.of(5, 9, 17))).toEqual(logits);
+    session.destroy();
+  });
+});
+
 describe("16-bit weights", () => {
   it.each(["gpt2_f16", "llama_bf16"])(
     "train alike, decoded while loading or in every kernel: %s",
@@ -384,6 +410,15 @@ describe("a device that binds less", () => {
     const cut = await train(name, steps(4), { submitMs, traits: { maxBinding: 12288 } });
     expect(cut.submits).toBeGreaterThan(whole.submits);
     expect(largestDifference(cut.losses, whole.losses)).toBeLessThan(1e-6);
+  });
+
+  it("cuts what trains row by row with the rows, where a vector's part can be bound", async () => {
+    const short = steps(4, ({ train }) => Object.assign(train, { max_length: 16 }));
+    const less = { traits: { maxBinding: 12288 } };
+    const whole = await train("qwen3_dora_head", short);
+    const cut = await train("qwen3_dora_head", short, less);
+    expect(largestDifference(cut.losses, whole.losses)).toBeLessThan(1e-6);
+    await expect(open("gpt2_bias_all", short, less)).rejects.toThrow("less than 64 rows of the matrix");
   });
 
   it("refuses a row that is too long, with the length that fits", async () => {
