@@ -3,10 +3,10 @@
  * so that one trip there and back serves all the renderings that a row takes.
  */
 import type { Json } from "../base/json.ts";
-import { LimitError, Limits } from "./jinja/limits.ts";
-import { holdsMark, Template } from "./jinja/template.ts";
-import { fromJson, TemplateError, type Value } from "./jinja/values.ts";
+import { LimitError } from "./interpreter.ts";
+import { TemplateError } from "./python.ts";
 import type { Message } from "./rows.ts";
+import { holdsMark, Template } from "./template.ts";
 
 /** Everything that decides how conversations are written; plain data, as it goes to the worker. */
 export interface TemplateSources {
@@ -64,10 +64,11 @@ export class ChatWriter {
     this.specialTokens = specialTokens;
   }
 
-  write(request: ChatRequest): ChatAnswer {
+  /** `onRendering` is called before each of the renderings that a row takes. */
+  write(request: ChatRequest, onRendering: () => void = () => {}): ChatAnswer {
     const template = (request.tools && this.toolTemplate) ?? this.template;
     try {
-      return new Writing(template, this.specialTokens, request).answer();
+      return new Writing(template, this.specialTokens, request, onRendering).answer();
     } catch (thrown) {
       return faultOf(thrown, request);
     }
@@ -77,10 +78,7 @@ export class ChatWriter {
 function faultOf(thrown: unknown, { messages }: ChatRequest): ChatFault {
   const why = (thrown instanceof Error ? thrown.message : String(thrown)).replace(/\.$/, "");
   if (thrown instanceof LimitError) {
-    return {
-      code: thrown.limit === "time" ? "chat-time" : "chat-size",
-      message: `The chat template was stopped: ${why}.`,
-    };
+    return { code: "chat-size", message: `The chat template was stopped: ${why}.` };
   }
   if (thrown instanceof RewrittenTurn) return { code: "chat-prefix", message: thrown.message };
   if (!(thrown instanceof TemplateError)) throw thrown;
@@ -92,22 +90,28 @@ function faultOf(thrown: unknown, { messages }: ChatRequest): ChatFault {
 class Writing {
   private readonly template: Template;
   private readonly request: ChatRequest;
-  private readonly limits = new Limits();
-  private readonly messages: readonly Value[];
-  private readonly others: Readonly<Record<string, Value>>;
+  private readonly onRendering: () => void;
+  private readonly messages: readonly Json[];
+  private readonly others: Readonly<Record<string, Json>>;
   private readonly eosToken: string;
   private readonly notes = new Set<ChatNote>();
 
-  constructor(template: Template, specialTokens: Readonly<Record<string, string>>, request: ChatRequest) {
+  constructor(
+    template: Template,
+    specialTokens: Readonly<Record<string, string>>,
+    request: ChatRequest,
+    onRendering: () => void,
+  ) {
     this.template = template;
     this.request = request;
+    this.onRendering = onRendering;
     if (template.marksGeneration && holdsMark([...request.messages])) {
       throw new TemplateError("the row holds U+FDD0 or U+FDD1, which no text may");
     }
-    this.messages = request.messages.map((message) => fromJson(asPassedOn(message)));
+    this.messages = request.messages.map(asPassedOn);
     this.others = {
       ...specialTokens,
-      tools: request.tools ? fromJson([...request.tools]) : null,
+      tools: request.tools ? [...request.tools] : null,
       documents: null,
     };
     this.eosToken = specialTokens.eos_token ?? "";
@@ -138,10 +142,12 @@ class Writing {
   }
 
   private render(turns: number, forAnswer: boolean) {
-    return this.template.render(
-      { ...this.others, messages: this.messages.slice(0, turns), add_generation_prompt: forAnswer },
-      this.limits,
-    );
+    this.onRendering();
+    return this.template.render({
+      ...this.others,
+      messages: this.messages.slice(0, turns),
+      add_generation_prompt: forAnswer,
+    });
   }
 
   /** From after the generation prompt to the end-of-turn token, as [start, end]. */

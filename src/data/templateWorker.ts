@@ -4,13 +4,12 @@
  */
 import { FormatError } from "../base/errors.ts";
 import { type ChatAnswer, type ChatRequest, ChatWriter, type TemplateSources } from "./conversation.ts";
-import { RENDER_MS } from "./jinja/limits.ts";
 
 /** To the worker: first the templates, then rows. */
 export type TemplateCall =
   | { readonly sources: TemplateSources }
   | { readonly requests: readonly ChatRequest[] };
-/** From it: that it is ready, why the templates cannot be read, or the next answers in the order of the rows. */
+/** From it: that it is ready, why the templates cannot be read, or the next answers in the order of the rows, if any. */
 export type TemplateReply =
   | { readonly ready: true }
   | { readonly unreadable: string }
@@ -41,22 +40,26 @@ export function templateServer(post: (reply: TemplateReply) => void): (call: Tem
     }
     let answers: ChatAnswer[] = [];
     let posted = performance.now();
-    for (const request of call.requests) {
-      const answer = writer!.write(request);
-      answers.push(answer);
-      if ("code" in answer && answer.code === "chat-time") break;
-      if (performance.now() - posted < REPLY_EVERY_MS) continue;
+    // Between a row's renderings there may be nothing to tell but that it is still at work.
+    const tell = () => {
+      if (performance.now() - posted < REPLY_EVERY_MS) return;
       post({ answers });
       answers = [];
       posted = performance.now();
+    };
+    for (const request of call.requests) {
+      const answer = writer!.write(request, tell);
+      answers.push(answer);
     }
     if (answers.length > 0) post({ answers });
   };
 }
 
+/** For one rendering: a row of many turns takes many. */
+const RENDER_MS = 250;
 /** So that a worker at work is heard of well before its time is up. */
 const REPLY_EVERY_MS = 20;
-/** A template watches its own time; this is for what does not come round to looking at the clock. */
+/** With what went before it unsaid, and the way here. */
 const SILENCE_MS = RENDER_MS + 50;
 /** A worker's own start, its modules included. */
 const START_MS = 20_000;
@@ -106,15 +109,9 @@ export class TemplateWorker {
         alone ? requests.slice(length, length + 1) : requests.slice(length),
         answers,
       );
-      const last = answers.at(-1);
-      if (last && "code" in last && last.code === "chat-time") {
-        if (alone) return answers;
-        answers.pop();
-        alone = true;
-      } else if (!alive) {
-        if (alone) return [...answers, SILENT];
-        alone = true;
-      }
+      if (alive) continue;
+      if (alone) return [...answers, SILENT];
+      alone = true;
     }
     return answers;
   }
@@ -128,10 +125,7 @@ export class TemplateWorker {
       () => port.post({ requests }),
       (reply) => {
         if ("answers" in reply) for (const answer of reply.answers) answers.push(answer);
-        const last = answers.at(-1);
-        return (
-          answers.length === wanted || (last !== undefined && "code" in last && last.code === "chat-time")
-        );
+        return answers.length === wanted;
       },
     );
   }

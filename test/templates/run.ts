@@ -81,6 +81,7 @@ async function judge(name: string, expected: readonly Expected[]): Promise<Verdi
   worker.close();
 
   const wrong: string[] = [];
+  const refusals: string[] = [];
   const remarks = new Set<string>();
   const counts = { rendered: 0, same: 0, turns: 0, last: 0, neither: 0 };
   expected.forEach((want, i) => {
@@ -94,6 +95,11 @@ async function judge(name: string, expected: readonly Expected[]): Promise<Verdi
     counts.rendered++;
     const mask = turns[i]!;
     const end = last[i]!;
+    const refusal = [text, prompt].find((answer) => "code" in answer && answer.code === "chat-template");
+    if (refusal && "code" in refusal) {
+      refusals.push(refusal.message.replace(/^The chat template refuses the turns .*?: (.*)\.$/s, "$1"));
+      return;
+    }
     if ("code" in text || "code" in prompt || text.text !== want.text || prompt.text !== want.asked) {
       differs("code" in text ? text.message : "code" in prompt ? prompt.message : "another text");
       return;
@@ -125,6 +131,7 @@ async function judge(name: string, expected: readonly Expected[]): Promise<Verdi
     const count = expected.length - counts.rendered;
     remarks.add(`refuses ${count}: ${shortened(refused)}`);
   }
+  if (refusals.length > 0) remarks.add(`refused here ${refusals.length}: ${shortened(refusals[0]!)}`);
   return {
     rendered: counts.rendered,
     same: counts.same,
