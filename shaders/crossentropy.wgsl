@@ -8,8 +8,8 @@
 //   total            loss = Σ nats;  the sums of nats, entropy and right are added to their scalars
 //   backward_hidden  dhidden[τ] = so_far[τ] + drows_all[target_of_token[τ]], nothing added where that is −1
 // hidden, dhidden, so_far [tokens, width]; rows, drows [chunk, width]; z = logits [chunk, vocabulary], turned into
-// their gradient; scores [targets] of vec4f; target_row, target_id [targets]; drows_all [targets, width]; target_of_token [tokens];
-// statistics [chunk] of vec4f, from row_loss for row_gradient; loss_scale = 1 / trained tokens of the optimizer step.
+// their gradient; scores [targets] of vec3f; target_row, target_id [targets]; drows_all [targets, width]; target_of_token [tokens];
+// statistics [chunk] of vec3f, from row_loss for row_gradient; loss_scale = 1 / trained tokens of the optimizer step.
 // Absent: a tensor [tokens, vocabulary]. Rows that are not trained never reach the head.
 struct Params {
   rows_extent: u32,
@@ -23,14 +23,14 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> rows_out: array<f32>;
 @group(0) @binding(5) var<storage, read> logits: array<f32>;
 @group(0) @binding(6) var<storage, read> target_id: array<u32>;
-@group(0) @binding(7) var<storage, read_write> scores_out: array<vec4f>;
-@group(0) @binding(8) var<storage, read_write> statistics_out: array<vec4f>;
-@group(0) @binding(9) var<storage, read> statistics: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> scores_out: array<vec3f>;
+@group(0) @binding(8) var<storage, read_write> statistics_out: array<vec3f>;
+@group(0) @binding(9) var<storage, read> statistics: array<vec3f>;
 @group(0) @binding(10) var<storage, read> loss_scale: array<f32>;
 @group(0) @binding(11) var<storage, read_write> dlogits: array<f32>;
 @group(0) @binding(12) var<storage, read> drows: array<f32>;
 @group(0) @binding(13) var<storage, read_write> drows_all_out: array<f32>;
-@group(0) @binding(14) var<storage, read> scores: array<vec4f>;
+@group(0) @binding(14) var<storage, read> scores: array<vec3f>;
 @group(0) @binding(15) var<storage, read_write> loss: array<f32>;
 @group(0) @binding(16) var<storage, read_write> scalars: array<f32>;
 @group(0) @binding(17) var<storage, read> drows_all: array<f32>;
@@ -137,8 +137,8 @@ fn row_loss(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
     let ln_sum = ln_1p(beyond_one);
     let per_sum = 1.0 / (others + own);
     let right = select(0.0, 1.0, below <= 0.0);
-    scores_out[params.start + row] = vec4f(below + ln_sum, ln_sum + sums.y * per_sum, right, 0.0);
-    statistics_out[row] = vec4f(top, per_sum, others, 0.0);
+    scores_out[params.start + row] = vec3f(below + ln_sum, ln_sum + sums.y * per_sum, right);
+    statistics_out[row] = vec3f(top, per_sum, others);
   }
 }
 
@@ -172,7 +172,7 @@ fn collect(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
 fn total(@builtin(local_invocation_index) lane: u32) {
   var sum = vec3f();
   for (var i = lane; i < extent(params.rows_extent); i += LANES) {
-    sum += scores[i].xyz;
+    sum += scores[i];
   }
   let all = group_sum(lane, LANES, sum);
   if (lane == 0u) {
