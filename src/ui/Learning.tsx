@@ -5,6 +5,7 @@ import { Chooser } from "./Chooser.tsx";
 import { packingWords, rowsWord } from "./dataWords.ts";
 import { singleFile } from "./files.ts";
 import { count } from "./format.ts";
+import { useLastSummary } from "./lastSummary.ts";
 import { Panel } from "./Panel.tsx";
 import { SettingField } from "./SettingField.tsx";
 import type { Settings } from "./settings.ts";
@@ -43,7 +44,7 @@ export function Learning({ store }: StoreProps) {
 }
 
 function Totals({ store }: StoreProps) {
-  const summary = useStore(store, (state) => state.summary);
+  const summary = useLastSummary(store);
   const packing = useStore(store, ({ settings }) => settingOf(settings, fieldOf("packing")) === true);
   if (!summary) return <p className="quiet">—</p>;
   const { rows, warnings } = summary;

@@ -1,10 +1,11 @@
-import { type PointerEvent, useId, useState } from "react";
+import { type PointerEvent, useId } from "react";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import { costOfCut, type TruncationMode } from "../data/cuts.ts";
 import type { RowLengths } from "../worker/api.ts";
 import { costWords } from "./dataWords.ts";
 import { count } from "./format.ts";
+import { useLastSummary } from "./lastSummary.ts";
 import { Panel } from "./Panel.tsx";
 import { fieldOf, settingOf } from "./settings.ts";
 import type { PageState } from "./store.ts";
@@ -17,15 +18,13 @@ const SHORTEST = 2;
 
 /** How long rows are, and where they are cut: a line that can be dragged, or moved by the arrow keys. */
 export function Lengths({ store }: { store: StoreApi<PageState> }) {
-  const lengths = useLengths(store);
+  const lengths = useLastSummary(store)?.lengths;
   const maxLength = useStore(store, ({ settings }) => Number(settingOf(settings, fieldOf("max_length"))));
   const mode = useStore(
     store,
     ({ settings }) => settingOf(settings, fieldOf("truncation_mode")) as TruncationMode,
   );
   const { set } = store.getState();
-  // While the line is dragged nothing is opened anew.
-  const [dragged, setDragged] = useState<number>();
   const id = useId();
   if (!lengths) {
     return (
@@ -36,15 +35,12 @@ export function Lengths({ store }: { store: StoreApi<PageState> }) {
   }
   const longest = lengths.length.reduce((most, length) => Math.max(most, length), SHORTEST);
   const top = Math.max(SHORTEST + 1, Math.ceil(longest * 1.08));
-  const cut = dragged ?? maxLength;
-  const at = Math.min(cut, top);
-  const placeOf = ({ currentTarget, clientX }: PointerEvent) => {
+  const at = Math.min(maxLength, top);
+  // What is set is opened when it has stood still for a moment: one can drag as one types.
+  const cutAt = (tokens: number) => tokens !== maxLength && set("train", "max_length", tokens);
+  const drag = ({ currentTarget, clientX }: PointerEvent) => {
     const { left, width } = currentTarget.getBoundingClientRect();
-    return Math.min(top, Math.max(SHORTEST, Math.round((top * (clientX - left)) / width)));
-  };
-  const settle = () => {
-    if (dragged !== undefined && dragged !== maxLength) set("train", "max_length", dragged);
-    setDragged(undefined);
+    cutAt(Math.min(top, Math.max(SHORTEST, Math.round((top * (clientX - left)) / width))));
   };
   return (
     <Panel title="Lengths" aside={<span className="quiet small">in tokens</span>}>
@@ -55,16 +51,15 @@ export function Lengths({ store }: { store: StoreApi<PageState> }) {
         aria-hidden="true"
         onPointerDown={(event) => {
           event.currentTarget.setPointerCapture(event.pointerId);
-          setDragged(placeOf(event));
+          drag(event);
         }}
-        onPointerMove={(event) => dragged !== undefined && setDragged(placeOf(event))}
-        onPointerUp={settle}
+        onPointerMove={(event) => event.currentTarget.hasPointerCapture(event.pointerId) && drag(event)}
       >
         {barsOf(lengths, top).map((share, bin) => (
           <rect
             // biome-ignore lint/suspicious/noArrayIndexKey: a bar is known by its place
             key={bin}
-            className={(top * bin) / BINS >= cut ? "bar beyond" : "bar"}
+            className={(top * bin) / BINS >= maxLength ? "bar beyond" : "bar"}
             x={(WIDTH * bin) / BINS + 0.5}
             width={WIDTH / BINS - 1}
             y={HEIGHT - share * (HEIGHT - 8)}
@@ -76,7 +71,7 @@ export function Lengths({ store }: { store: StoreApi<PageState> }) {
       <div className="line small">
         <span className="quiet">0</span>
         <label htmlFor={id} className="grow">
-          Cut at {count(cut)} tokens
+          Cut at {count(maxLength)} tokens
         </label>
         <span className="quiet">{count(top)}</span>
       </div>
@@ -86,24 +81,12 @@ export function Lengths({ store }: { store: StoreApi<PageState> }) {
         min={SHORTEST}
         max={top}
         value={at}
-        aria-valuetext={`${count(cut)} tokens: ${costWords(costOfCut(lengths, cut, mode))}`}
-        onChange={({ target }) => setDragged(Number(target.value))}
-        onPointerUp={settle}
-        onKeyUp={settle}
-        onBlur={settle}
+        aria-valuetext={`${count(maxLength)} tokens: ${costWords(costOfCut(lengths, maxLength, mode))}`}
+        onChange={({ target }) => cutAt(Number(target.value))}
       />
-      <p aria-live="polite">{costWords(costOfCut(lengths, cut, mode))}</p>
+      <p aria-live="polite">{costWords(costOfCut(lengths, maxLength, mode))}</p>
     </Panel>
   );
-}
-
-/** Those of the run that is open; while another is being opened, of the one before. */
-function useLengths(store: StoreApi<PageState>): RowLengths | undefined {
-  const now = useStore(store, ({ summary }) => summary?.lengths);
-  const waits = useStore(store, ({ facts, dataProblem }) => facts !== undefined && !dataProblem);
-  const [before, setBefore] = useState(now);
-  if (now && now !== before) setBefore(now);
-  return now ?? (waits ? before : undefined);
 }
 
 /** How many rows are of each length, as shares of the most. */

@@ -154,6 +154,17 @@ describe("the data view", () => {
     expect(await page.getByLabel("max_length").inputValue()).toBe("40");
     expect(await words.innerText()).toMatch(/cut, \d+ (lose|loses) (a part of )?(their|its) answer/);
     await row().getByText("are cut away").waitFor();
+    // The same with the mouse, from where the line is to two thirds of the width.
+    await page.locator(".lengths").scrollIntoViewIfNeeded();
+    const { x, y, width } = (await page.locator(".lengths").boundingBox())!;
+    await page.mouse.move(x + width / 3, y + 20);
+    await page.mouse.down();
+    await page.mouse.move(x + (2 * width) / 3, y + 30, { steps: 4 });
+    const third = Number(await line.getAttribute("max")) / 3;
+    await expect.poll(async () => Math.abs(Number(await line.inputValue()) - 2 * third)).toBeLessThan(2);
+    await page.mouse.up();
+    expect(await page.getByLabel("max_length").inputValue()).toBe(await line.inputValue());
+    await session.says("Ready to train.");
   });
 
   it("changes rows, takes them out and back", async () => {

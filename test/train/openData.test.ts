@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { readDataset } from "../../src/train/dataset.ts";
 import { OpenData } from "../../src/train/openData.ts";
 import { parseRunFile } from "../../src/train/runFile.ts";
 import { sourceOf } from "../data/sources.ts";
@@ -61,6 +62,13 @@ describe("rows that are looked at before they are trained on", () => {
     expect(facts().preview[0]).toEqual({ question: "Was?", text: "Das; da." });
     for (let i = 0; i < 4; i++) data.edit({ kind: "undo" });
     expect(facts()).toMatchObject({ train: 4, duplicates: 1, edits: 0 });
+  });
+
+  it("are those that the command trains on", async () => {
+    const train = trainOf({ ...MAPPING, eval_split: 0.4, seed: 7 });
+    const data = await opened(CSV, MAPPING);
+    const read = await readDataset([sourceOf("a.csv", CSV)], [], train, { faulty: "skip" });
+    expect(data.dataset(train, "skip")).toEqual(read);
   });
 
   it("stay the same objects where they are not changed, so that what was tokenised can be kept", async () => {
