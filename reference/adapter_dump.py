@@ -1,7 +1,7 @@
 """Adapter folders as PEFT's save_pretrained writes them: test/lora/fixtures/adapters/.
 
 Each folder also holds `case.json` (the config that was asked for, the model's modules) and
-`base.safetensors` (the base model's head, which PEFT copies into an adapter of the head).
+`base.safetensors` (the base model's head and adapted embedding, which PEFT copies into their adapters).
 """
 
 import json
@@ -55,6 +55,8 @@ CASES = {
     ),
     "llama_head": ("llama", {"r": 2, "target_modules": ["lm_head"], "task_type": "CAUSAL_LM"}),
     "gpt2": ("gpt2", {"r": 2, "lora_alpha": 3, "target_modules": ["c_attn"], "task_type": "CAUSAL_LM"}),
+    "llama_embedding": ("llama", {"r": 2, "target_modules": ["embed_tokens", "q_proj"], "task_type": "CAUSAL_LM"}),
+    "gpt2_embedding": ("gpt2", {"r": 2, "target_modules": ["wte", "wpe"], "task_type": "CAUSAL_LM"}),
     "llama_dora": ("llama", {"r": 2, "target_modules": ["k_proj", "down_proj"], "use_dora": True, "task_type": "CAUSAL_LM"}),
     "gpt2_dora": ("gpt2", {"r": 2, "target_modules": ["c_proj"], "use_dora": True, "bias": "lora_only", "task_type": "CAUSAL_LM"}),
     "gpt2_bias": ("gpt2", {"r": 2, "target_modules": ["c_attn"], "bias": "lora_only", "lora_bias": True, "task_type": "CAUSAL_LM"}),
@@ -82,7 +84,11 @@ def main() -> None:
         (folder / "README.md").unlink()
         head = model.get_output_embeddings()
         head = getattr(head, "base_layer", getattr(head, "original_module", head))
-        save_file({"lm_head.weight": head.weight.detach().clone()}, folder / "base.safetensors")
+        base = {"lm_head.weight": head.weight.detach().clone()}
+        table = model.get_input_embeddings()
+        if hasattr(table, "base_layer") and model_type == "llama":
+            base["model.embed_tokens.weight"] = table.base_layer.weight.detach().clone()
+        save_file(base, folder / "base.safetensors")
         about = {"model_type": model_type, "config": case, "modules": modules}
         (folder / "case.json").write_text(json.dumps(about) + "\n")
 

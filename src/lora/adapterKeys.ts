@@ -1,3 +1,4 @@
+import type { ModuleDescriptor } from "./modules.ts";
 import type { Selection, TrainedBias } from "./targets.ts";
 
 /** PEFT wraps the model twice, and its adapter files show it. */
@@ -15,8 +16,20 @@ export type AdapterEntry = {
   readonly module: string;
 } & ({ readonly part: AddedPart } | { readonly part: "parameter"; readonly parameter: string });
 
-export function loraKey(module: string, half: "lora_A" | "lora_B"): string {
-  return `${PREFIX}${module}.${half}.weight`;
+/** An embedding's halves are plain parameters in PEFT, without a layer around them. */
+export function loraKey(
+  module: string,
+  half: "lora_A" | "lora_B",
+  kind: ModuleDescriptor["kind"] = "linear",
+): string {
+  const tail = kind === "embedding" ? half.replace("lora_", "lora_embedding_") : `${half}.weight`;
+  return `${PREFIX}${module}.${tail}`;
+}
+
+/** The key of the other half of a pair, or undefined where a key is no half's. */
+export function otherHalf(key: string): string | undefined {
+  const match = /^(.*\.lora_(?:embedding_)?)([AB])((?:\.weight)?)$/.exec(key);
+  return match ? `${match[1]}${match[2] === "A" ? "B" : "A"}${match[3]}` : undefined;
 }
 
 /** The bias of a module's B. */
@@ -42,11 +55,11 @@ export function savedKey(module: string, parameter: string): string {
 export function adapterEntries(selection: Pick<Selection, "lora" | "saved" | "biases">): AdapterEntry[] {
   const added = selection.lora.flatMap((target): AdapterEntry[] => {
     const { module, r, hasBias, hasMagnitude } = target;
-    const { name, inFeatures, outFeatures } = module;
+    const { name, kind, inFeatures, outFeatures } = module;
     const entry = (key: string, part: AddedPart, ...shape: number[]) => ({ key, part, module: name, shape });
     return [
-      entry(loraKey(name, "lora_A"), "lora_A", r, inFeatures),
-      entry(loraKey(name, "lora_B"), "lora_B", outFeatures, r),
+      entry(loraKey(name, "lora_A", kind), "lora_A", r, inFeatures),
+      entry(loraKey(name, "lora_B", kind), "lora_B", outFeatures, r),
       ...(hasBias ? [entry(loraBiasKey(name), "lora_bias", outFeatures)] : []),
       ...(hasMagnitude ? [entry(magnitudeKey(name), "magnitude", outFeatures)] : []),
     ];

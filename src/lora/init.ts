@@ -21,7 +21,7 @@ const STREAM = { a: 0x4c6f5241, b: 0x4c6f5242, bias: 0x4c6f5243, rotation: 0x4c6
  *   false         A uniform in ±1/√in, B and its bias uniform in ±1/√r: the model does not start as the base model
  *   "orthogonal"  A and B normal in complementary halves of the r dimensions, so that B·A = 0
  *
- * They depend on the seed and the module's name alone, so adapting one module more changes no other.
+ * An embedding starts with A zero and B normal, or with both normal for false. All depend on the seed and the module's name alone, so adapting one module more changes no other.
  */
 export function initialStart(target: LoraTarget, init: boolean | string, seed: number): LoraStart {
   const { module, r, hasBias } = target;
@@ -37,6 +37,10 @@ export function initialStart(target: LoraTarget, init: boolean | string, seed: n
     );
   const uniformA = () => uniform(STREAM.a, r * inFeatures, 1 / Math.sqrt(inFeatures));
   const zeroB = () => new Float32Array(outFeatures * r);
+  if (module.kind === "embedding") {
+    const a = init === false ? normal(STREAM.a, r * inFeatures, 1) : new Float32Array(r * inFeatures);
+    return { a, b: normal(STREAM.b, outFeatures * r, 1) };
+  }
   switch (init) {
     case true:
       return { a: uniformA(), b: zeroB(), ...(hasBias ? { bias: new Float32Array(outFeatures) } : {}) };

@@ -10,6 +10,7 @@ import {
   adapterEntries,
   baseParameterOf,
   CONFIG_FILE,
+  otherHalf,
   WEIGHTS_FILE,
 } from "./adapterKeys.ts";
 import { type LoraConfig, parseAdapterConfig } from "./config.ts";
@@ -102,8 +103,8 @@ export async function loadAdapter(
 function checkKeys(adapter: AdapterFiles, entries: readonly AdapterEntry[], selection: Selection): void {
   for (const entry of entries) {
     if (adapter.tensors.has(entry.key)) continue;
-    const other = entry.key.replace(/lora_[AB](?=\.weight$)/, entry.part === "lora_A" ? "lora_B" : "lora_A");
-    const half = entry.part !== "parameter" && adapter.tensors.has(other);
+    const other = otherHalf(entry.key);
+    const half = other !== undefined && adapter.tensors.has(other);
     throw new FormatError(
       half ? "half-missing" : "tensor-missing",
       half

@@ -71,7 +71,7 @@ export function selectModules(
   const chosen = chooseNames(tree, config, targetModules, isExcluded, context.path);
   if (typeof config.target_modules !== "string") checkListed(tree, listed, isExcluded, context, warnings);
   if (chosen.length === 0) throw nothingMatched(tree, config, listed, context.path);
-  const adapted = chosen.map((name) => adaptable(tree, name, context.path));
+  const adapted = chosen.map((name) => adaptable(tree, name, config, context.path));
   const { saved, warnings: savedWarnings } = selectSaved(tree, config, new Set(chosen), context);
   warnings.push(...savedWarnings, ...unusedEntries(tree, config, context.path));
   const lora = withRanks(adapted, config, context, warnings);
@@ -184,7 +184,19 @@ function nothingMatched(
   );
 }
 
-function adaptable(tree: ModuleTree, name: string, path: string): ModuleDescriptor {
+/** What an embedding cannot have beside A and B. */
+function refuseOnEmbedding(name: string, { lora_bias, use_dora }: LoraConfig, path: string): void {
+  if (!lora_bias && !use_dora) return;
+  throw new ConfigError(
+    "not-supported",
+    lora_bias
+      ? `${path}.lora_bias is true, and target_modules takes ${name}, an embedding: PEFT does not allow it.`
+      : `${path}.use_dora is true, and target_modules takes ${name}, an embedding: DoRA of embeddings is not built yet.`,
+    "Leave it out of target_modules, or list it in exclude_modules.",
+  );
+}
+
+function adaptable(tree: ModuleTree, name: string, config: LoraConfig, path: string): ModuleDescriptor {
   const module = tree.leaves.get(name);
   const kind = module?.kind;
   switch (kind) {
@@ -193,11 +205,8 @@ function adaptable(tree: ModuleTree, name: string, path: string): ModuleDescript
     case "head":
       return module!;
     case "embedding":
-      throw new ConfigError(
-        "not-supported",
-        `${path}.target_modules takes ${name}, an embedding: adapting embeddings is not built yet.`,
-        `Leave it out of target_modules, or list it in exclude_modules.`,
-      );
+      refuseOnEmbedding(name, config, path);
+      return module!;
     case "norm":
     case "other":
     case undefined:
@@ -227,7 +236,8 @@ function withRanks(
     // The reduced rank is the rank: the scale follows it, as if rank_pattern had named it.
     const r = context.origin === "run" ? Math.min(wanted, full) : wanted;
     if (r < wanted) reduced.push(`${module.name} ${wanted} → ${r}`);
-    if (context.origin === "run" && config.init_lora_weights === "orthogonal" && r % 2 === 1) {
+    const isHalved = config.init_lora_weights === "orthogonal" && module.kind !== "embedding";
+    if (context.origin === "run" && isHalved && r % 2 === 1) {
       throw new ConfigError(
         "odd-rank",
         `${context.path}.init_lora_weights is "orthogonal", which halves the rank, but ${module.name} has rank ${r}.`,

@@ -19,6 +19,7 @@ import { embedding } from "../ops/embedding.ts";
 import { gelu } from "../ops/gelu.ts";
 import { headNorm } from "../ops/headnorm.ts";
 import { layerNorm } from "../ops/layernorm.ts";
+import { embeddingPath } from "../ops/loraEmbedding.ts";
 import { rmsNorm } from "../ops/rmsnorm.ts";
 import { rotary } from "../ops/rotary.ts";
 import { swiglu } from "../ops/swiglu.ts";
@@ -124,13 +125,15 @@ function projectionsOf(config: ModelConfig): (readonly string[])[] {
 /** Gives every trainable tensor its place. Factors that one kernel reaches together share a chunk. */
 export function layOutTrainables(model: Model, selection: Selection, layout: ArenaLayout): void {
   const targets = new Map(selection.lora.map((target) => [target.module.name, target]));
-  for (const names of projectionsOf(model.config)) {
+  const { embedding: table, positions } = modelNames(model.config);
+  const tables = positions ? [[table], [positions]] : [[table]];
+  for (const names of [...tables, ...projectionsOf(model.config)]) {
     const adapted = names.flatMap((name) => targets.get(name) ?? []);
     if (adapted.length === 0) continue;
     layout.placeTogether(
       adapted.flatMap(({ module, r, hasBias }) => [
-        { name: loraKey(module.name, "lora_A"), shape: [r, module.inFeatures], group: DECAYED },
-        { name: loraKey(module.name, "lora_B"), shape: [module.outFeatures, r], group: DECAYED },
+        { name: loraKey(module.name, "lora_A", module.kind), shape: [r, module.inFeatures], group: DECAYED },
+        { name: loraKey(module.name, "lora_B", module.kind), shape: [module.outFeatures, r], group: DECAYED },
         ...(hasBias
           ? [{ name: loraBiasKey(module.name), shape: [module.outFeatures], group: UNDECAYED }]
           : []),
@@ -215,8 +218,8 @@ export class Tracer {
     const { graph } = this;
     const { config } = this.model;
     const names = modelNames(config);
-    let h = embedding(graph, inputs.ids, this.table(names.embedding));
-    if (names.positions) h = embedding(graph, inputs.positions, this.table(names.positions), h);
+    let h = this.embed(names.embedding, inputs.ids, inputs.lora);
+    if (names.positions) h = this.embed(names.positions, inputs.positions, inputs.lora, h);
     const turn = this.rotation(maxPositions);
     names.layers.forEach((layer, i) => {
       h = graph.inBlock(i, () => this.block(h, layer, i, inputs, turn));
@@ -224,13 +227,20 @@ export class Tracer {
     return this.norm(h, names.norm);
   }
 
+  /** A frozen table's rows by id [tokens, width], with what LoRA adds to them, on top of soFar. */
+  private embed(name: string, ids: Value, { scales }: LoraContext, soFar?: Value): Value {
+    const y = embedding(this.graph, ids, this.table(name), soFar);
+    const [adapted] = this.adapted(name, 0);
+    return adapted ? embeddingPath(this.graph, ids, y, adapted, scales) : y;
+  }
+
   /** Writes the norms of all rows that DoRA stretches, from the adapter as it is when this runs. */
   updateNorms(scales: Value): void {
-    for (const [name, { index, hasMagnitude }] of this.targets) {
+    for (const [name, { index, hasMagnitude, module }] of this.targets) {
       if (!hasMagnitude) continue;
       const lora = {
-        a: this.parameter(loraKey(name, "lora_A")),
-        b: this.parameter(loraKey(name, "lora_B")),
+        a: this.parameter(loraKey(module.name, "lora_A", module.kind)),
+        b: this.parameter(loraKey(module.name, "lora_B", module.kind)),
         scale: index,
       };
       for (const slice of this.frozenWeight(name).slices) {
@@ -363,12 +373,11 @@ export class Tracer {
   private adapted(name: string, rowStart: number): AdaptedModule[] {
     const target = this.targets.get(name);
     if (!target) return [];
-    const { index, hasBias } = target;
-    const a = this.parameter(loraKey(name, "lora_A"));
-    const b = this.parameter(loraKey(name, "lora_B"));
+    const { index, hasBias, module } = target;
+    const a = this.parameter(loraKey(module.name, "lora_A", module.kind));
+    const b = this.parameter(loraKey(module.name, "lora_B", module.kind));
     const bias = hasBias ? this.parameter(loraBiasKey(name)) : undefined;
-    const rows = this.model.module(name).outFeatures;
-    return [{ rowStart, rows, a, b, bias, scale: index, dropoutKey: index }];
+    return [{ rowStart, rows: module.outFeatures, a, b, bias, scale: index, dropoutKey: index }];
   }
 
   /** What DoRA needs of each slice of a module's weight, where it adapts the module. */

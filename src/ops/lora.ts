@@ -132,11 +132,27 @@ export function lowRankPath(
     [x, ...modules.map(({ a }) => a)],
     [{ name: `${name} · x`, shape: [rowsOf(x), lora.ranks] }],
   );
+  return recordUp(lora, p!, y);
+}
+
+/** The second half alone: y + s·p·Bᵀ. `width` is A's, by which p [rows, ranks] was made. */
+export function upPath(
+  graph: Graph,
+  p: Value,
+  y: Value,
+  modules: readonly LowRank[],
+  { scales, width }: { readonly scales: Value; readonly width: number },
+): Value {
+  return recordUp(tables(graph, modules, scales, width, widthOf(y)), p, y);
+}
+
+function recordUp(lora: LoraTables, p: Value, y: Value): Value {
+  const { graph, modules, scales } = lora;
   return graph.record(
     up,
     lora,
     [y, p, scales, ...modules.flatMap(({ b, bias }) => (bias ? [b, bias] : [b]))],
-    [{ name: `${name} · y`, shape: y.shape, inPlaceOf: 0 }],
+    [{ name: `${modules[0]!.a.name} · y`, shape: y.shape, inPlaceOf: 0 }],
   )[0]!;
 }
 

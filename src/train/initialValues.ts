@@ -57,13 +57,13 @@ export async function initialValues(
 ): Promise<Map<string, Float32Array>> {
   const initial = new Map<string, Float32Array>();
   for (const target of loaded ? [] : selection.lora) {
+    const { name, kind } = target.module;
     const { a, b, bias } = initialStart(target, run.lora.init_lora_weights, run.train.seed);
-    initial.set(loraKey(target.module.name, "lora_A"), a);
-    initial.set(loraKey(target.module.name, "lora_B"), b);
-    if (bias) initial.set(loraBiasKey(target.module.name), bias);
+    initial.set(loraKey(name, "lora_A", kind), a);
+    initial.set(loraKey(name, "lora_B", kind), b);
+    if (bias) initial.set(loraBiasKey(name), bias);
     if (target.hasMagnitude) {
-      const norms = rowNorms(await model.matrix(target.module.name), { a, b, scale: target.scale });
-      initial.set(magnitudeKey(target.module.name), norms);
+      initial.set(magnitudeKey(name), rowNorms(await model.matrix(name), { a, b, scale: target.scale }));
     }
   }
   for (const entry of adapterEntries(selection)) {

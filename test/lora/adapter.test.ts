@@ -87,6 +87,11 @@ describe("an adapter that PEFT wrote", () => {
     expect(kept.map(({ name }) => name)).toEqual(["base_model.model.lm_head.base_layer.weight"]);
   });
 
+  it("keeps the copy of the table that PEFT writes beside an adapted embedding", async () => {
+    const { kept } = await load(adapterCase("llama_embedding"));
+    expect(kept.map(({ name }) => name)).toEqual(["base_model.model.model.embed_tokens.base_layer.weight"]);
+  });
+
   it("may hold that copy rounded to bf16, with a warning, but no other weights", async () => {
     const one = adapterCase("llama_head");
     const isCopy = (tensor: TensorToWrite) => tensor.name.endsWith("base_layer.weight");
@@ -114,6 +119,15 @@ describe("an adapter is refused", () => {
       (one) => edited(one, drop(`${Q0}.lora_B.weight`)),
       "half-missing",
       /holds ".*layers\.0.*lora_A\.weight" without its other half/,
+    ],
+    [
+      "when an embedding's A has no B",
+      async () =>
+        edited(adapterCase("llama_embedding"), (all) =>
+          all.filter(({ name }) => !name.endsWith("lora_embedding_B")),
+        ),
+      "half-missing",
+      /embed_tokens\.lora_embedding_A" without its other half/,
     ],
     ["when B has no A", (one) => edited(one, drop(`${Q0}.lora_A.weight`)), "half-missing", /lora_B/],
     [

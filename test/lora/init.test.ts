@@ -81,6 +81,20 @@ describe("initial values", () => {
     }
   });
 
+  it("are zero for an embedding's A and normal for its B, or normal for both with false", () => {
+    const table = { ...one, module: { ...one.module, kind: "embedding" as const } };
+    for (const init of [true, "gaussian", "orthogonal"]) {
+      const { a, b } = initialStart(table, init, 42);
+      expect([a.length, a.every((value) => value === 0)]).toEqual([40_000, true]);
+      const { mean, deviation, kurtosis } = moments(b);
+      expect(Math.abs(mean)).toBeLessThan(0.06);
+      expect(deviation).toBeCloseTo(1, 1);
+      expect(Math.abs(kurtosis - 3)).toBeLessThan(0.5);
+    }
+    const { a } = initialStart(table, false, 42);
+    expect(moments(a).deviation).toBeCloseTo(1, 1);
+  });
+
   it("are the same for the same seed and name, and others otherwise", () => {
     const { a } = initialStart(one, true, 42);
     expect(initialStart(one, true, 42).a).toEqual(a);

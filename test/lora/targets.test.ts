@@ -29,7 +29,11 @@ describe("a new run", () => {
     [{ target_modules: ".*nothing" }, /no module is adapted/],
     [{ target_modules: ["q_proj"], exclude_modules: ["q_proj"] }, /with exclude_modules \["q_proj"\]/],
     [{ target_modules: ["q_proj"], layers_to_transform: [99] }, /with layers_to_transform \[99\]/],
-    [{ target_modules: ["embed_tokens"] }, /takes model\.embed_tokens, an embedding: .* not built yet/],
+    [
+      { target_modules: ["embed_tokens"], use_dora: true },
+      /takes model\.embed_tokens, an embedding: DoRA of/,
+    ],
+    [{ target_modules: ["embed_tokens"], lora_bias: true }, /takes model\.embed_tokens, an embedding: PEFT/],
     [{ target_modules: ["norm"] }, /takes model\.norm, which is a norm/],
     [{ target_modules: ["mlp"] }, /takes model\.layers\.0\.mlp, which is no linear layer/],
     [{ target_modules: ".*mlp.*" }, /takes model\.layers\.0\.mlp/],
@@ -108,6 +112,9 @@ describe("a new run", () => {
     const odd = { init_lora_weights: "orthogonal", target_modules: ["q_proj"], rank_pattern: { "1.*": 3 } };
     expect(() => runOn("llama", odd)).toThrow(/halves the rank, but model\.layers\.1.*q_proj has rank 3/);
     expect(runOn("llama", { ...odd, rank_pattern: {} }).lora).toHaveLength(12);
+    // An embedding has no such start.
+    const embedding = { init_lora_weights: "orthogonal", r: 3, target_modules: ["embed_tokens"] };
+    expect(runOn("llama", embedding).lora).toHaveLength(1);
   });
 
   it("never cuts the rank of an adapter that is loaded", () => {

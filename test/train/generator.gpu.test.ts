@@ -62,6 +62,7 @@ describe("greedy answers with a cache", () => {
     "qwen3_all_linear",
     "gpt2_all_linear",
     "gpt2_dora",
+    "gpt2_embedding",
   ])("are those without: %s", async (name) => {
     const session = await open(name);
     const rows = session.summary.tokenised.rows;

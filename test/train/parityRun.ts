@@ -132,7 +132,8 @@ async function writeExport(
 function kindOf(key: string): string {
   if (/\.(lora_B|base_layer)\.bias$/.test(key)) return "bias";
   if (key.endsWith(".lora_magnitude_vector")) return "magnitude";
-  return key.includes("lora_A") ? "A" : key.includes("lora_B") ? "B" : "whole";
+  const half = /\.lora_(?:embedding_)?([AB])/.exec(key);
+  return half ? half[1]! : "whole";
 }
 
 /** ‖mine − PEFT's‖ / ‖PEFT's change‖, over all tensors of a kind together. */

@@ -335,7 +335,7 @@ describe("answers", () => {
 });
 
 describe("the same bytes", () => {
-  it.each(["llama_tied_head", "gpt2_all_linear", "qwen3_all_linear", "qwen2_dora_bias"])(
+  it.each(["llama_tied_head", "gpt2_all_linear", "qwen3_all_linear", "qwen2_dora_bias", "qwen2_embedding"])(
     "come out of the same run twice, and with activations computed again: %s",
     async (name) => {
       const first = await train(name, steps(3));
