@@ -140,11 +140,15 @@ export class AdaptedModel {
   }
 
   /** What it takes on the device, known before anything is loaded. */
-  bytes(): Readonly<Record<"base" | "adapter" | "optimizer" | "control", number>> {
+  bytes(): { readonly base: number; readonly adapter: number; readonly optimizer: number } {
     const arena = this.layout.bytes();
-    const { norms, control } = this.norms?.bytes() ?? { norms: 0, control: 0 };
-    const adapter = arena + this.scalesBytes() + norms;
-    return { base: this.frozen.bytes(), adapter, optimizer: 3 * arena, control };
+    const adapter = arena + this.scalesBytes() + (this.norms?.bytes().norms ?? 0);
+    return { base: this.frozen.bytes(), adapter, optimizer: 3 * arena };
+  }
+
+  /** What `update` takes on the device beside them. */
+  controlBytes(): number {
+    return this.norms?.bytes().control ?? 0;
   }
 
   destroy(): void {

@@ -332,12 +332,12 @@ export class Trainer {
     const { plan, updatePlan } = this;
     const sum = (purpose: "activations" | "inputs" | "control") =>
       plan.bytes[purpose] + updatePlan.bytes[purpose];
-    const model = this.options.adapted.bytes();
+    const { adapted } = this.options;
     return {
-      ...model,
+      ...adapted.bytes(),
       activations: sum("activations"),
       inputs: sum("inputs"),
-      control: model.control + sum("control") + SCALARS_BYTES + ScalarRing.bytes(),
+      control: adapted.controlBytes() + sum("control") + SCALARS_BYTES + ScalarRing.bytes(),
     };
   }
 
