@@ -22,8 +22,9 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 TOLERANCE = 1e-5
-# PEFT's remarks on things that are meant: a tied head trained whole, Conv1D's orientation, Torch's own news.
-EXPECTED_WARNINGS = ("ensure_weight_tying", "fan_in_fan_out", "is_gradient_checkpointing")
+# PEFT's remarks on things that are meant: a tied head trained whole, Conv1D's orientation, B's bias where the base has
+# none, Torch's own news.
+EXPECTED_WARNINGS = ("ensure_weight_tying", "fan_in_fan_out", "`lora_bias=True`", "is_gradient_checkpointing")
 
 
 def open_adapter(model_dir: Path, adapter_dir: Path) -> tuple[PeftModel, list[str]]:
