@@ -186,6 +186,8 @@ export class Session {
       memory: withWatch({ ...trainer.memory, ...adapted.bytes() }, watch),
       warnings,
     };
+    // Begun while people read the summary; where it fails, `prepare` says so.
+    trainer.compile().catch(() => {});
     return new Session({ sources, opened, template, adapted, trainer, watch, loaded, summary });
   }
 

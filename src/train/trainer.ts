@@ -163,16 +163,20 @@ export class Trainer {
     this.memory = this.estimate();
   }
 
+  /** Compiles the kernels of both plans, all at once. Takes no memory for the run, so it can begin before `prepare`. */
+  async compile(onProgress?: (done: number, total: number) => void): Promise<void> {
+    const plans = [this.plan, this.updatePlan];
+    const wanted = plans.flatMap(({ dispatches }) => dispatches.map(({ kernel }) => kernel));
+    await this.options.adapted.kernels.compile(wanted, onProgress);
+  }
+
   /** Loads the model, compiles every pipeline and allocates what the plan says. */
   async prepare(): Promise<void> {
     const { adapted, onProgress } = this.options;
     const { gpu, kernels } = adapted;
-    // Compiled at once, for both plans and while the model is read; making the programs then finds every pipeline ready.
-    const kernelsOf = [this.plan, this.updatePlan].flatMap(({ dispatches }) =>
-      dispatches.map(({ kernel }) => kernel),
-    );
     let loaded = false;
-    const compiling = kernels.compile(kernelsOf, (done, total) => {
+    // While the model is read, too; making the programs then finds every pipeline ready.
+    const compiling = this.compile((done, total) => {
       if (loaded) onProgress?.("compile", done, total);
     });
     // Awaited below; where loading fails first, nobody else hears of it.
