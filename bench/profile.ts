@@ -27,7 +27,7 @@ interface Launch {
 function launchesOf({ dispatches, extents }: Plan): Launch[] {
   return dispatches.map(({ kernel, params }) => {
     const kernelName = `${kernel.file}.${kernel.entry}`;
-    if (kernel.file !== "linear" || !/^(forward|backward_input|backward_weight)_/.test(kernel.entry)) {
+    if (!/^linear\b/.test(kernel.file) || !/^(forward|backward_input|backward_weight)_/.test(kernel.entry)) {
       return { kernel: kernelName, flops: 0 };
     }
     const rows = maxOf(extents.find(({ index }) => index === params.rows_extent)!);
