@@ -4,7 +4,7 @@
  */
 import type { ByteSource } from "../base/bytes.ts";
 import { ConfigError, DataError, type Failure, failure, GraftError } from "../base/errors.ts";
-import type { Json, JsonObject } from "../base/json.ts";
+import { isJsonObject, type Json, type JsonObject } from "../base/json.ts";
 import { type Fault, KEPT_FAULTS, refusal } from "../data/faults.ts";
 import type { DataFormat, RawRecord } from "../data/formats/reading.ts";
 import { type ColumnMapping, guessMapping } from "../data/mapping.ts";
@@ -154,7 +154,7 @@ export class OpenData {
         file: table.name,
         line,
         part,
-        cells: columns.map((name) => clipped(textOf(values[name]))),
+        cells: columns.map((name) => clipped(cellOf(values[name]))),
       });
     }
     return lines;
@@ -352,6 +352,15 @@ function parseJson(text: string, column: string): Json {
 function textOf(value: Json | undefined): string {
   if (value === undefined || value === null) return "";
   return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+/** As a table shows it: a conversation by what is said in it, turn after turn. */
+function cellOf(value: Json | undefined): string {
+  const said = Array.isArray(value)
+    ? value.map((turn) => (isJsonObject(turn) ? (turn.content ?? turn.value) : undefined))
+    : [];
+  const isConversation = said.length > 0 && said.every((text) => typeof text === "string");
+  return isConversation ? said.join(" → ") : textOf(value);
 }
 
 function clipped(text: string): string {

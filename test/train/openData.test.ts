@@ -86,6 +86,7 @@ describe("rows that are looked at before they are trained on", () => {
     const row = { messages: [{ role: "assistant", content: "a" }], n: 1 };
     const data = await opened(JSON.stringify(row), {}, "a.jsonl");
     expect(data.values(0)).toEqual({ messages: JSON.stringify(row.messages), n: "1" });
+    expect(data.lines(0, 1)[0]!.cells).toEqual(["a", "1"]);
     expect(() => data.edit({ kind: "set", record: 0, values: { messages: "[", n: "1" } })).toThrow(
       /"messages" is not JSON/,
     );
