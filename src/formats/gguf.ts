@@ -16,6 +16,7 @@ import {
   MAX_NAME_BYTES,
   NUMBER_ARRAYS,
 } from "./gguf-values.ts";
+import { readTensor } from "./sources.ts";
 
 const MAGIC = 0x46554747;
 /** Versions 2 and 3 differ in that 3 may be big-endian, which is refused. */
@@ -295,11 +296,6 @@ class TensorInFile implements GgufTensor {
 
   read(start = 0, end = this.byteLength): Promise<Uint8Array> {
     const { source, start: dataStart } = this.data;
-    if (!(start >= 0 && start <= end && end <= this.byteLength)) {
-      const wanted = `bytes ${start} to ${end} of the ${this.byteLength} of tensor "${this.name}"`;
-      return Promise.reject(new FormatError("range", `${source.name} was asked for ${wanted}.`));
-    }
-    const from = dataStart + this.offset;
-    return source.read(from + start, from + end);
+    return readTensor(source, this, dataStart + this.offset, [start, end]);
   }
 }

@@ -1,6 +1,7 @@
 import type { ByteSource, StoredTensor, StoredType } from "../base/bytes.ts";
 import { FormatError } from "../base/errors.ts";
 import { JsonFault, JsonReader } from "./json-reader.ts";
+import { readTensor } from "./sources.ts";
 
 /** A header longer than this is refused, as by Hugging Face's own readers in browsers. */
 export const MAX_HEADER_BYTES = 25_000_000;
@@ -233,11 +234,7 @@ class TensorInFile implements StoredTensor {
   ) {}
 
   read(start = 0, end = this.byteLength): Promise<Uint8Array> {
-    if (!(start >= 0 && start <= end && end <= this.byteLength)) {
-      const wanted = `bytes ${start} to ${end} of the ${this.byteLength} of tensor "${this.name}"`;
-      return Promise.reject(new FormatError("range", `${this.source.name} was asked for ${wanted}.`));
-    }
-    return this.source.read(this.fileStart + start, this.fileStart + end);
+    return readTensor(this.source, this, this.fileStart, [start, end]);
   }
 }
 

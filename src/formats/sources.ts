@@ -49,3 +49,15 @@ export function checkRange(name: string, size: number, start: number, end: numbe
   if (start >= 0 && start <= end && end <= size) return;
   throw new FormatError("range", `${name} has ${size} bytes; bytes ${start} to ${end} were wanted.`);
 }
+
+/** Bytes [start, end) of a tensor that begins at `from` in its file. Rejects with FormatError where it has no such. */
+export async function readTensor(
+  source: ByteSource,
+  { name, byteLength }: { readonly name: string; readonly byteLength: number },
+  from: number,
+  [start, end]: readonly [start: number, end: number],
+): Promise<Uint8Array> {
+  if (start >= 0 && start <= end && end <= byteLength) return source.read(from + start, from + end);
+  const wanted = `bytes ${start} to ${end} of the ${byteLength} of tensor "${name}"`;
+  throw new FormatError("range", `${source.name} was asked for ${wanted}.`);
+}

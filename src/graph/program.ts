@@ -32,16 +32,8 @@ export class Program {
   }[];
 
   /** Compiles what the plan needs, then allocates it. Nothing is left behind if either fails. */
-  static async create(
-    gpu: Gpu,
-    kernels: Kernels,
-    plan: Plan,
-    onProgress?: (done: number, total: number) => void,
-  ): Promise<Program> {
-    const compiled = await kernels.compile(
-      plan.dispatches.map((dispatch) => dispatch.kernel),
-      onProgress,
-    );
+  static async create(gpu: Gpu, kernels: Kernels, plan: Plan): Promise<Program> {
+    const compiled = await kernels.compile(plan.dispatches.map((dispatch) => dispatch.kernel));
     const undo = gpu.checkpoint();
     try {
       return new Program(gpu, plan, compiled);
@@ -134,6 +126,20 @@ export class Program {
       launched++;
     }
     return launched;
+  }
+
+  /** Encodes the whole plan as a pass of its own. */
+  encodePass(encoder: GPUCommandEncoder): void {
+    const pass = encoder.beginComputePass();
+    this.encode(pass);
+    pass.end();
+  }
+
+  /** Runs the whole plan, after what has been submitted. */
+  submit(): void {
+    const encoder = this.gpu.device.createCommandEncoder();
+    this.encodePass(encoder);
+    this.gpu.device.queue.submit([encoder.finish()]);
   }
 
   /** Where a kept or external value lies. */

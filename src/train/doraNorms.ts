@@ -52,11 +52,7 @@ export class DoraNorms {
 
   /** Takes all norms anew, after what has been submitted. */
   update(): void {
-    const encoder = this.gpu.device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    this.prepared().program.encode(pass);
-    pass.end();
-    this.gpu.device.queue.submit([encoder.finish()]);
+    this.prepared().program.submit();
   }
 
   destroy(): void {

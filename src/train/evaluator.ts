@@ -74,9 +74,7 @@ export class Evaluator {
       targets += batch.targets;
       const encoder = gpu.device.createCommandEncoder();
       if (i === 0) encoder.clearBuffer(scalars);
-      const pass = encoder.beginComputePass();
-      program.encode(pass);
-      pass.end();
+      program.encodePass(encoder);
       gpu.device.queue.submit([encoder.finish()]);
     });
     const found = new Float32Array(await gpu.read({ buffer: scalars, offset: 0, size: 4 * SCALAR_COUNT }));

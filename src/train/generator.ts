@@ -206,9 +206,7 @@ export class Generator {
     program.setCounts({ tokens: ids.length, targets: through.length });
     const { device } = adapted.gpu;
     const encoder = device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    program.encode(pass);
-    pass.end();
+    program.encodePass(encoder);
     const { buffer, offset } = program.rangeOf(this.logits);
     const bytes = this.logitBytes(through.length);
     if (bytes > 0) encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);

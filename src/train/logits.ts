@@ -22,11 +22,7 @@ export async function logitsOf(adapted: AdaptedModel, ids: Uint32Array): Promise
   const row = { ids: Uint32Array.of(...ids, 0), line: 1 };
   writeMicroBatch(program, inputs, layOut([row], batch));
   adapted.update();
-  const encoder = gpu.device.createCommandEncoder();
-  const pass = encoder.beginComputePass();
-  program.encode(pass);
-  pass.end();
-  gpu.device.queue.submit([encoder.finish()]);
+  program.submit();
   const values = new Float32Array(await gpu.read(program.rangeOf(logits)));
   program.destroy();
   return Array.from({ length: tokens }, (_, row) =>

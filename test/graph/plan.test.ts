@@ -1,18 +1,9 @@
 import { describe, expect, it } from "vitest";
-import type { DeviceTraits } from "../../src/gpu/device.ts";
 import { Graph } from "../../src/graph/graph.ts";
 import { makePlan, type Plan } from "../../src/graph/plan.ts";
 import type { Dim, Node, Op, Value } from "../../src/graph/value.ts";
 import { add } from "../../src/ops/add.ts";
-
-const traits: DeviceTraits = {
-  deviceClass: "gpu",
-  vendor: "",
-  maxBinding: 2 ** 27,
-  maxBuffer: 2 ** 28,
-  subgroups: false,
-  decodesWhileLoading: false,
-};
+import { traits } from "./traits.ts";
 
 function random(seed: number): (below: number) => number {
   let state = seed;

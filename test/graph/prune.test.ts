@@ -1,17 +1,9 @@
 import { describe, expect, it } from "vitest";
-import type { DeviceTraits } from "../../src/gpu/device.ts";
 import { makePlan } from "../../src/graph/plan.ts";
 import { withoutUnread } from "../../src/graph/prune.ts";
 import { deepChain } from "./chain.ts";
+import { traits } from "./traits.ts";
 
-const traits: DeviceTraits = {
-  deviceClass: "gpu",
-  vendor: "",
-  maxBinding: 2 ** 27,
-  maxBuffer: 2 ** 28,
-  subgroups: false,
-  decodesWhileLoading: false,
-};
 const size = { tokens: 64, width: 32, blocks: 12 };
 const residualBytes = 4 * size.tokens * size.width;
 
