@@ -1,5 +1,5 @@
 import type { ModuleDescriptor } from "./modules.ts";
-import type { Selection, TrainedBias } from "./targets.ts";
+import type { Selection } from "./targets.ts";
 
 /** PEFT wraps the model twice, and its adapter files show it. */
 const PREFIX = "base_model.model.";
@@ -42,17 +42,13 @@ export function magnitudeKey(module: string): string {
   return `${PREFIX}${module}.lora_magnitude_vector`;
 }
 
-/** A bias of the base model that trains by itself. */
-export function biasKey({ module, adapted }: TrainedBias): string {
-  return savedKey(module.name, adapted ? "base_layer.bias" : "bias");
-}
-
-export function savedKey(module: string, parameter: string): string {
-  return `${PREFIX}${module}.${parameter}`;
+/** A parameter of the base model that trains. Where LoRA adapts its module, PEFT's layer is wrapped around it. */
+export function wholeKey(module: string, parameter: string, adapted = false): string {
+  return `${PREFIX}${module}.${adapted ? "base_layer." : ""}${parameter}`;
 }
 
 /** Every tensor that an adapter with this selection holds, by PEFT's name, in the order of the model. */
-export function adapterEntries(selection: Pick<Selection, "lora" | "saved" | "biases">): AdapterEntry[] {
+export function adapterEntries(selection: Pick<Selection, "lora" | "whole">): AdapterEntry[] {
   const added = selection.lora.flatMap((target): AdapterEntry[] => {
     const { module, r, hasBias, hasMagnitude } = target;
     const { name, kind, inFeatures, outFeatures } = module;
@@ -64,27 +60,16 @@ export function adapterEntries(selection: Pick<Selection, "lora" | "saved" | "bi
       ...(hasMagnitude ? [entry(magnitudeKey(name), "magnitude", outFeatures)] : []),
     ];
   });
-  const parameters = selection.saved.flatMap((module) =>
-    Object.entries(module.parameters).map(
-      ([parameter, shape]): AdapterEntry => ({
-        key: savedKey(module.name, parameter),
-        part: "parameter",
-        parameter,
-        module: module.name,
-        shape,
-      }),
-    ),
-  );
-  const biases = selection.biases.map(
-    (bias): AdapterEntry => ({
-      key: biasKey(bias),
+  const whole = selection.whole.map(
+    ({ key, parameter, module }): AdapterEntry => ({
+      key,
       part: "parameter",
-      parameter: "bias",
-      module: bias.module.name,
-      shape: bias.module.parameters.bias!,
+      parameter,
+      module: module.name,
+      shape: module.parameters[parameter]!,
     }),
   );
-  return [...added, ...parameters, ...biases];
+  return [...added, ...whole];
 }
 
 /**

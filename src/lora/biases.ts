@@ -1,41 +1,44 @@
 import { ConfigError } from "../base/errors.ts";
 import { show } from "../base/json.ts";
+import { wholeKey } from "./adapterKeys.ts";
 import type { LoraConfig } from "./config.ts";
 import type { ModuleDescriptor, ModuleTree } from "./modules.ts";
-import type { LoraTarget, TrainedBias } from "./targets.ts";
+import type { LoraTarget, WholeTensor } from "./targets.ts";
 
 /** The biases of the base model that train by `bias`, as PEFT takes them: all, norms' too, or those of adapted modules. */
 export function selectBiases(
   tree: ModuleTree,
   { bias }: LoraConfig,
-  { adapted, saved }: { readonly adapted: ReadonlySet<string>; readonly saved: readonly ModuleDescriptor[] },
+  { adapted, saved }: { readonly adapted: ReadonlySet<string>; readonly saved: readonly WholeTensor[] },
   path: string,
-): TrainedBias[] {
+): WholeTensor[] {
   if (bias === "none") return [];
   const biased = [...tree.leaves.values()].filter(({ parameters }) => parameters.bias !== undefined);
-  if (bias === "lora_only") {
-    return biased.filter(({ name }) => adapted.has(name)).map((module) => ({ module, adapted: true }));
-  }
-  const whole = saved.find(({ parameters }) => parameters.bias !== undefined);
+  const ofModule = (module: ModuleDescriptor): WholeTensor => {
+    const key = wholeKey(module.name, "bias", adapted.has(module.name));
+    return { module, parameter: "bias", key };
+  };
+  if (bias === "lora_only") return biased.filter(({ name }) => adapted.has(name)).map(ofModule);
+  const whole = saved.find(({ parameter }) => parameter === "bias");
   if (whole) {
     throw new ConfigError(
       "bad-combination",
-      `${path}.bias is ${show(bias)}, and modules_to_save takes ${whole.name}, which has a bias: PEFT saves that bias three times over.`,
+      `${path}.bias is ${show(bias)}, and modules_to_save takes ${whole.module.name}, which has a bias: PEFT saves that bias three times over.`,
       'Set bias to "lora_only" or "none": what modules_to_save takes trains with its bias.',
     );
   }
-  return biased.map((module) => ({ module, adapted: adapted.has(module.name) }));
+  return biased.map(ofModule);
 }
 
 /** What PEFT lets pass: biases that are asked for and not there, and such as cannot be merged. */
 export function biasWarnings(
   lora: readonly LoraTarget[],
-  biases: readonly TrainedBias[],
+  biasCount: number,
   { bias }: LoraConfig,
   path: string,
 ): string[] {
   const warnings: string[] = [];
-  if (bias !== "none" && biases.length === 0) {
+  if (bias !== "none" && biasCount === 0) {
     warnings.push(
       `${path}.bias is ${show(bias)}, but ${bias === "all" ? "no module" : "no adapted module"} has a bias.`,
     );

@@ -95,10 +95,8 @@ function sameSelection(wanted: Selection | undefined, found: Selection): boolean
     wanted !== undefined &&
     wanted.lora.length === found.lora.length &&
     wanted.lora.every((target, i) => sameTarget(target, found.lora[i]!)) &&
-    wanted.saved.length === found.saved.length &&
-    wanted.saved.every((module, i) => module.name === found.saved[i]!.name) &&
-    wanted.biases.length === found.biases.length &&
-    wanted.biases.every(({ module }, i) => module.name === found.biases[i]!.module.name)
+    wanted.whole.length === found.whole.length &&
+    wanted.whole.every(({ key }, i) => key === found.whole[i]!.key)
   );
 }
 

@@ -5,7 +5,7 @@ import type { Selection } from "./targets.ts";
 export interface CardFacts {
   /** The base model's name or folder, or null where nobody said. */
   readonly baseModel: string | null;
-  readonly selection: Pick<Selection, "lora" | "saved">;
+  readonly selection: Pick<Selection, "lora" | "whole">;
   readonly trainableCount: number;
   readonly totalCount: number;
   /** The run file as it was resolved. */
@@ -39,7 +39,13 @@ export function modelCard(facts: CardFacts): string {
       ["modules adapted", String(selection.lora.length)],
       ["kinds", kinds(selection.lora.map(({ module }) => module.name))],
       ["rank", ranks.join(", ")],
-      ["modules trained whole", kinds(selection.saved.map(({ name }) => name)) || "none"],
+      [
+        "trained whole",
+        kinds(
+          selection.whole.map(({ module, parameter }) => `${module.name}.${parameter}`),
+          2,
+        ) || "none",
+      ],
       ["trainable values", `${facts.trainableCount} of ${facts.totalCount} (${share} %)`],
     ])}`,
     `## Data\n\n${table([
@@ -85,8 +91,8 @@ function valuesOf({ best, steps }: CardFacts): string {
 }
 
 /** The last parts of names, each once: `q_proj, v_proj`. */
-function kinds(names: readonly string[]): string {
-  return [...new Set(names.map((name) => name.slice(name.lastIndexOf(".") + 1)))].join(", ");
+function kinds(names: readonly string[], parts = 1): string {
+  return [...new Set(names.map((name) => name.split(".").slice(-parts).join(".")))].join(", ");
 }
 
 function curve(facts: CardFacts): string {

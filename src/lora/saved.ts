@@ -1,12 +1,14 @@
 import { ConfigError } from "../base/errors.ts";
 import { show } from "../base/json.ts";
+import { wholeKey } from "./adapterKeys.ts";
 import type { LoraConfig } from "./config.ts";
 import type { SelectionContext } from "./matching.ts";
 import type { ModuleDescriptor, ModuleTree } from "./modules.ts";
 import { unmatched } from "./modules.ts";
+import type { WholeTensor } from "./targets.ts";
 
 /**
- * The modules of modules_to_save, as PEFT takes them: every module whose name ends in an entry, a plain
+ * The parameters of modules_to_save, as PEFT takes them: of every module whose name ends in an entry, a plain
  * ending without a dot, so `norm` takes `input_layernorm` too. A container stands for all it holds.
  */
 export function selectSaved(
@@ -14,7 +16,7 @@ export function selectSaved(
   config: LoraConfig,
   adapted: ReadonlySet<string>,
   context: SelectionContext,
-): { saved: ModuleDescriptor[]; warnings: string[] } {
+): { saved: WholeTensor[]; warnings: string[] } {
   const entries = config.modules_to_save ?? [];
   const path = `${context.path}.modules_to_save`;
   const warnings: string[] = [];
@@ -40,8 +42,16 @@ export function selectSaved(
     if (context.origin === "run") throw error;
     warnings.push(error.message);
   }
-  const saved = new Set(taken.flatMap((name) => parametrised(tree, name)));
-  return { saved: [...tree.leaves.values()].filter((module) => saved.has(module)), warnings };
+  const modules = new Set(taken.flatMap((name) => parametrised(tree, name)));
+  const inOrder = [...tree.leaves.values()].filter((module) => modules.has(module));
+  const saved = inOrder.flatMap((module) =>
+    Object.keys(module.parameters).map((parameter) => ({
+      module,
+      parameter,
+      key: wholeKey(module.name, parameter),
+    })),
+  );
+  return { saved, warnings };
 }
 
 function parametrised(tree: ModuleTree, name: string): ModuleDescriptor[] {

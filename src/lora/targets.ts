@@ -29,20 +29,20 @@ export interface LoraTarget {
   readonly hasMagnitude: boolean;
 }
 
-/** A bias of the base model that trains, by `bias`. */
-export interface TrainedBias {
+/** A parameter of the base model that trains as it is, beside LoRA. */
+export interface WholeTensor {
   readonly module: ModuleDescriptor;
-  /** Whether LoRA adapts the module too: PEFT's name of the bias tells. */
-  readonly adapted: boolean;
+  /** `weight` or `bias`. A weight may train while its bias does not, and the other way round. */
+  readonly parameter: string;
+  /** PEFT's name of it. */
+  readonly key: string;
 }
 
 export interface Selection {
   /** In the order of the model. */
   readonly lora: readonly LoraTarget[];
-  /** Modules that train whole, with parameters of their own, in the order of the model. */
-  readonly saved: readonly ModuleDescriptor[];
-  /** Biases that train by themselves, in the order of the model. */
-  readonly biases: readonly TrainedBias[];
+  /** Those of modules_to_save in the order of the model, then those of `bias` likewise. No tensor is there twice. */
+  readonly whole: readonly WholeTensor[];
   /** target_modules as PEFT would save it: defaults and `all-linear` become names. */
   readonly targetModules: string | readonly string[];
   readonly warnings: readonly string[];
@@ -76,14 +76,14 @@ export function selectModules(
   warnings.push(...savedWarnings, ...unusedEntries(tree, config, context.path));
   const lora = withRanks(adapted, config, context, warnings);
   const biases = selectBiases(tree, config, { adapted: new Set(chosen), saved }, context.path);
-  warnings.push(...biasWarnings(lora, biases, config, context.path));
+  warnings.push(...biasWarnings(lora, biases.length, config, context.path));
   const isConv = adapted.at(-1)?.kind === "conv1d";
   if (config.fan_in_fan_out && !isConv) {
     warnings.push(
       `${context.path}.fan_in_fan_out is true, but the adapted modules are linear: it is taken as false.`,
     );
   }
-  return { lora, saved, biases, targetModules, warnings };
+  return { lora, whole: [...saved, ...biases], targetModules, warnings };
 }
 
 export function loraScale(alpha: number, r: number, rankStabilised: boolean): number {

@@ -12,7 +12,7 @@ import type { Selection } from "./targets.ts";
  */
 export async function writeAdapter(
   config: JsonObject,
-  selection: Pick<Selection, "lora" | "saved" | "biases">,
+  selection: Pick<Selection, "lora" | "whole">,
   valuesOf: (key: string) => Float32Array,
   kept: readonly StoredTensor[] = [],
 ): Promise<Map<string, Uint8Array>> {

@@ -6,7 +6,7 @@ import { BLOCK_BYTES } from "../gpu/device.ts";
 import type { ArenaLayout, ArenaTensor } from "../graph/arena.ts";
 import type { Graph } from "../graph/graph.ts";
 import { bytesPerElement, type Value } from "../graph/value.ts";
-import { biasKey, loraBiasKey, loraKey, magnitudeKey, savedKey } from "../lora/adapterKeys.ts";
+import { loraBiasKey, loraKey, magnitudeKey } from "../lora/adapterKeys.ts";
 import { type AdaptedModule, type LoraContext, type Projection, project } from "../lora/layer.ts";
 import type { ModuleDescriptor } from "../lora/modules.ts";
 import { rowNorms, type StoredMatrix } from "../lora/rowNorms.ts";
@@ -143,25 +143,21 @@ export function layOutTrainables(model: Model, selection: Selection, layout: Are
   for (const { module, hasMagnitude } of selection.lora) {
     if (hasMagnitude) layout.place(magnitudeKey(module.name), [module.outFeatures], DECAYED);
   }
-  for (const module of selection.saved) {
-    for (const [parameter, shape] of Object.entries(module.parameters)) {
-      const decayed = parameter !== "bias" && module.kind !== "norm";
-      const turned = module.kind === "conv1d" && shape.length === 2 ? [shape[1]!, shape[0]!] : shape;
-      layout.place(savedKey(module.name, parameter), turned, decayed ? DECAYED : UNDECAYED);
-    }
-  }
-  for (const bias of selection.biases) {
-    layout.place(biasKey(bias), bias.module.parameters.bias!, UNDECAYED);
+  for (const { module, parameter, key } of selection.whole) {
+    const shape = module.parameters[parameter]!;
+    const decayed = parameter !== "bias" && module.kind !== "norm";
+    const turned = module.kind === "conv1d" && shape.length === 2 ? [shape[1]!, shape[0]!] : shape;
+    layout.place(key, turned, decayed ? DECAYED : UNDECAYED);
   }
 }
 
 /**
- * Frozen matrices that share a buffer with no other module's, since a bias or magnitudes of their rows train. A graph
- * without the adapter keeps them apart too: it reads the same buffers.
+ * Modules whose weights share a buffer with no other's, since they, their biases or magnitudes of their rows train. A
+ * graph without the adapter keeps them apart too: it reads the same buffers.
  */
 export function modulesApart(selection: Selection): ReadonlySet<string> {
   const stretched = selection.lora.filter(({ hasMagnitude }) => hasMagnitude);
-  return new Set([...selection.biases, ...stretched].map(({ module }) => module.name));
+  return new Set([...selection.whole, ...stretched].map(({ module }) => module.name));
 }
 
 /** Rows of a slice: a vector beside it, one f32 a row, then begins where a binding may. */
@@ -179,10 +175,9 @@ export class Tracer {
   private readonly model: Model;
   private readonly frozen: FrozenWeights;
   private readonly layout: ArenaLayout;
-  private readonly saved: ReadonlySet<string>;
+  /** PEFT's keys of the base model's parameters that train, by the base model's names. */
+  private readonly whole: ReadonlyMap<string, string>;
   private readonly apart: ReadonlySet<string>;
-  /** Keys of biases that train by themselves, by module. */
-  private readonly biases: ReadonlyMap<string, string>;
   private readonly targets: ReadonlyMap<string, LoraTarget & { readonly index: number }>;
   private readonly trained: boolean;
   private readonly maxBinding: number;
@@ -206,10 +201,9 @@ export class Tracer {
     this.layout = options.layout;
     this.trained = options.trained;
     this.maxBinding = options.maxBinding;
-    const { lora, saved, biases } = options.selection;
-    this.saved = new Set(saved.map(({ name }) => name));
+    const { lora, whole } = options.selection;
+    this.whole = new Map(whole.map(({ module, parameter, key }) => [`${module.name}.${parameter}`, key]));
     this.apart = options.apart;
-    this.biases = new Map(biases.map((bias) => [bias.module.name, biasKey(bias)]));
     this.targets = new Map(lora.map((target, index) => [target.module.name, { ...target, index }]));
   }
 
@@ -256,9 +250,8 @@ export class Tracer {
   /** The output embedding: what turns hidden states into logits. */
   head(lora: LoraContext): Head {
     const { head } = modelNames(this.model.config);
-    const weight = this.saved.has(head)
-      ? stackRows(head, [this.parameter(savedKey(head, "weight"))])
-      : this.frozenWeight(head);
+    const trained = this.wholeParameter(head, "weight");
+    const weight = trained ? stackRows(head, [trained]) : this.frozenWeight(head);
     const stretches = this.stretches(head, weight.slices);
     const projection = { weight, biases: [], adapted: this.adapted(head, 0), stretches };
     return {
@@ -354,11 +347,12 @@ export class Tracer {
       const { inFeatures, outFeatures } = this.model.module(name);
       adapted.push(...this.adapted(name, row));
       row += outFeatures;
-      if (this.saved.has(name)) {
+      const trained = this.wholeParameter(name, "weight");
+      if (trained) {
         flush();
-        values.push(this.parameter(savedKey(name, "weight")));
+        values.push(trained);
         stretches.push(undefined);
-        if (hasBias) biases.push(this.parameter(savedKey(name, "bias")));
+        if (hasBias) biases.push(this.vector(name, "bias"));
         continue;
       }
       const first = run[0];
@@ -440,12 +434,15 @@ export class Tracer {
     return value;
   }
 
-  /** A norm's gain or bias, [width] in f32. */
+  /** A norm's gain, or a bias, [width] in f32. */
   private vector(name: string, parameter: string): Value {
-    if (this.saved.has(name)) return this.parameter(savedKey(name, parameter));
-    const trained = parameter === "bias" ? this.biases.get(name) : undefined;
-    if (trained !== undefined) return this.parameter(trained);
-    return this.stackedVector([name], parameter);
+    return this.wholeParameter(name, parameter) ?? this.stackedVector([name], parameter);
+  }
+
+  /** A parameter of the base model, where it trains. */
+  private wholeParameter(name: string, parameter: string): Value | undefined {
+    const key = this.whole.get(`${name}.${parameter}`);
+    return key === undefined ? undefined : this.parameter(key);
   }
 
   private stackedVector(names: readonly string[], parameter: string): Value {
@@ -459,7 +456,7 @@ export class Tracer {
 
   /** A bias per slice of a frozen matrix. One that trains belongs to a module apart. */
   private biasSlices(names: readonly string[], slices: readonly Value[]): Value[] {
-    const trained = this.biases.get(names[0]!);
+    const trained = this.whole.get(`${names[0]}.bias`);
     if (trained !== undefined) {
       let end = 0;
       return slices.map(({ shape: [rows] }) => {

@@ -21,7 +21,7 @@ it("tells of the run in the form that the hub reads", () => {
   expect(card).toMatch(/^---\nbase_model: "org\/base: \\"small\\""\nlibrary_name: peft\n/);
   expect(card).toContain("| modules adapted | 24 |");
   expect(card).toContain("| kinds | q_proj, v_proj |");
-  expect(card).toContain("| modules trained whole | lm_head |");
+  expect(card).toContain("| trained whole | lm_head.weight |");
   expect(card).toContain("| trainable values | 123 of 4567 (2.69 %) |");
   // A file's name cannot break the table or become HTML.
   expect(card).toContain("| data set | rows\\|with \\<b>.jsonl |");

@@ -89,17 +89,16 @@ describe("a new run", () => {
 
   it("takes biases as PEFT does: all, norms' too, or those of adapted modules", () => {
     const biases = (lora: JsonObject) =>
-      runOn("gpt2", { target_modules: ["h.0.attn.c_attn"], ...lora }).biases.map(({ module, adapted }) => [
-        module.name,
-        adapted,
-      ]);
+      runOn("gpt2", { target_modules: ["h.0.attn.c_attn"], ...lora }).whole.map(({ key }) =>
+        key.replace("base_model.model.transformer.", ""),
+      );
     expect(biases({})).toEqual([]);
-    expect(biases({ bias: "lora_only" })).toEqual([["transformer.h.0.attn.c_attn", true]]);
-    expect(biases({ bias: "all" })).toContainEqual(["transformer.h.0.attn.c_attn", true]);
-    expect(biases({ bias: "all" })).toContainEqual(["transformer.h.0.mlp.c_proj", false]);
-    expect(biases({ bias: "all" })).toContainEqual(["transformer.ln_f", false]);
+    expect(biases({ bias: "lora_only" })).toEqual(["h.0.attn.c_attn.base_layer.bias"]);
+    expect(biases({ bias: "all" })).toContainEqual("h.0.attn.c_attn.base_layer.bias");
+    expect(biases({ bias: "all" })).toContainEqual("h.0.mlp.c_proj.bias");
+    expect(biases({ bias: "all" })).toContainEqual("ln_f.bias");
     expect(() => biases({ bias: "all", modules_to_save: ["ln_f"] })).toThrow("three times over");
-    expect(biases({ bias: "lora_only", modules_to_save: ["ln_f"] })).toHaveLength(1);
+    expect(biases({ bias: "lora_only", modules_to_save: ["ln_f"] })).toHaveLength(3);
   });
 
   it("warns of biases that are not there, and of such as cannot be merged", () => {

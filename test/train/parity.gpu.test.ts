@@ -1,5 +1,5 @@
 /**
- * Whole runs against PEFT itself. GRAFT_PARITY=all takes every run of reference/dumps, not only the core;
+ * Whole runs against PEFT itself. GRAFT_PARITY=all takes every run of reference/dumps, not only the core; GRAFT_PARITY_ONLY=A,B those;
  * GRAFT_EXPORT=DIR leaves each adapter there, with its logits.
  */
 import { readdirSync } from "node:fs";
@@ -24,7 +24,7 @@ const cases = readdirSync(`${DUMPS}/runs`)
   .map(parityCase)
   .filter(({ core, name }) => {
     const only = process.env.GRAFT_PARITY_ONLY;
-    return only ? name === only : core || process.env.GRAFT_PARITY === "all";
+    return only ? only.split(",").includes(name) : core || process.env.GRAFT_PARITY === "all";
   });
 
 describe("30 steps equal PEFT's", () => {
