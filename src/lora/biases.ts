@@ -2,6 +2,7 @@ import { ConfigError } from "../base/errors.ts";
 import { show } from "../base/json.ts";
 import { wholeKey } from "./adapterKeys.ts";
 import type { LoraConfig } from "./config.ts";
+import { refuse, type SelectionContext } from "./matching.ts";
 import type { ModuleDescriptor, ModuleTree } from "./modules.ts";
 import type { LoraTarget, WholeTensor } from "./targets.ts";
 
@@ -10,7 +11,7 @@ export function selectBiases(
   tree: ModuleTree,
   { bias }: LoraConfig,
   { adapted, saved }: { readonly adapted: ReadonlySet<string>; readonly saved: readonly WholeTensor[] },
-  path: string,
+  context: SelectionContext,
 ): WholeTensor[] {
   if (bias === "none") return [];
   const biased = [...tree.leaves.values()].filter(({ parameters }) => parameters.bias !== undefined);
@@ -21,11 +22,12 @@ export function selectBiases(
   if (bias === "lora_only") return biased.filter(({ name }) => adapted.has(name)).map(ofModule);
   const whole = saved.find(({ parameter }) => parameter === "bias");
   if (whole) {
-    throw new ConfigError(
+    const fault = new ConfigError(
       "bad-combination",
-      `${path}.bias is ${show(bias)}, and modules_to_save takes ${whole.module.name}, which has a bias: PEFT saves that bias three times over.`,
+      `${context.path}.bias is ${show(bias)}, and modules_to_save takes ${whole.module.name}, which has a bias: PEFT saves that bias three times over.`,
       'Set bias to "lora_only" or "none": what modules_to_save takes trains with its bias.',
     );
+    refuse(context, fault);
   }
   return biased.map(ofModule);
 }

@@ -1,5 +1,6 @@
 import { ConfigError } from "../base/errors.ts";
 import type { LoraConfig } from "./config.ts";
+import { endingMatcher, fewestEndings } from "./endings.ts";
 import { compilePythonPattern } from "./pythonPattern.ts";
 
 /** Each compiled pattern costs up to a millisecond, and each is tried on every module. */
@@ -16,11 +17,14 @@ export interface SelectionContext {
   readonly origin: "run" | "adapter";
   /** Where the config stood, for errors. */
   readonly path: string;
+  /** Given where one would see what the rest of the config comes to: faults are collected here, not thrown. */
+  readonly faults?: ConfigError[];
 }
 
-/** `name` is the entry, or ends in it after a dot: how PEFT reads an entry of a list. */
-export function endsInEntry(name: string, entry: string): boolean {
-  return name === entry || name.endsWith(`.${entry}`);
+/** Throws the fault, or collects it: then the caller leaves out what it concerns. */
+export function refuse({ faults }: SelectionContext, fault: ConfigError): void {
+  if (!faults) throw fault;
+  faults.push(fault);
 }
 
 /** How PEFT reads `target_modules` and `exclude_modules`: a list of endings, or a pattern for the whole name. */
@@ -29,16 +33,7 @@ export function nameMatcher(entries: string | readonly string[], path: string): 
     const pattern = compilePythonPattern(entries, path);
     return (name) => pattern.fullMatch(name);
   }
-  const listed = new Set(entries);
-  // Every ending that starts after a dot is looked up: the cost does not grow with the list.
-  return (name) => {
-    for (let at = 0; ; ) {
-      if (listed.has(name.slice(at))) return true;
-      const dot = name.indexOf(".", at);
-      if (dot === -1) return false;
-      at = dot + 1;
-    }
-  };
+  return endingMatcher(entries);
 }
 
 /**
@@ -126,44 +121,16 @@ export function chosenLayers(config: LoraConfig): ReadonlySet<number> | undefine
 const CONDENSED_FROM = 20;
 
 /**
- * PEFT's `_find_minimal_target_modules`: a long list of targets becomes the few endings that tell them from
- * all other modules. It matters beyond size: an entry that is a whole name is exempt from layers_to_transform,
- * and after condensing few entries are.
+ * A long list of targets becomes the few endings that tell them from all other modules, as in PEFT. It matters
+ * beyond size: an entry that is a whole name is exempt from layers_to_transform, and after condensing few entries are.
  */
 export function condenseTargets(targets: readonly string[], moduleNames: readonly string[]): string[] {
   const distinct = [...new Set(targets)];
   if (distinct.length < CONDENSED_FROM) return distinct;
-  const isTarget = nameMatcher(distinct, "");
-  const otherEndings = new Set(["", ...moduleNames.filter((name) => !isTarget(name)).flatMap(endings)]);
-  const required = new Set<string>();
-  for (const target of sortedByEndings(distinct)) {
-    for (const ending of endings(target)) {
-      if (required.has(ending) || otherEndings.has(ending)) continue;
-      if (![...required].some((other) => target.endsWith(`.${other}`))) {
-        required.add(ending);
-        break;
-      }
-    }
-  }
-  return required.size > 0 && required.size < distinct.length ? [...required] : distinct;
-}
-
-/** `a.b.c` → `c`, `b.c`, `a.b.c`. */
-function endings(name: string): string[] {
-  const parts = name.split(".");
-  return parts.map((_, i) => parts.slice(parts.length - 1 - i).join("."));
-}
-
-/** Python's order of lists of strings. */
-function sortedByEndings(names: readonly string[]): string[] {
-  const compare = (a: readonly string[], b: readonly string[]): number => {
-    for (let i = 0; i < Math.min(a.length, b.length); i++) {
-      if (a[i] !== b[i]) return a[i]! < b[i]! ? -1 : 1;
-    }
-    return a.length - b.length;
-  };
-  return names
-    .map((name) => ({ name, endings: endings(name) }))
-    .sort((a, b) => compare(a.endings, b.endings))
-    .map(({ name }) => name);
+  const isTarget = endingMatcher(distinct);
+  const required = fewestEndings(
+    distinct,
+    moduleNames.filter((name) => !isTarget(name)),
+  );
+  return required.length > 0 && required.length < distinct.length ? required : distinct;
 }

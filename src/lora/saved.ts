@@ -2,7 +2,7 @@ import { ConfigError } from "../base/errors.ts";
 import { show } from "../base/json.ts";
 import { wholeKey } from "./adapterKeys.ts";
 import type { LoraConfig } from "./config.ts";
-import type { SelectionContext } from "./matching.ts";
+import { refuse, type SelectionContext } from "./matching.ts";
 import type { ModuleDescriptor, ModuleTree } from "./modules.ts";
 import { unmatched } from "./modules.ts";
 import type { WholeTensor } from "./targets.ts";
@@ -24,23 +24,15 @@ export function selectSaved(
   for (const name of tree.names) {
     const entry = entries.find((ending) => name.endsWith(ending));
     if (entry === undefined) continue;
-    checkTakeable(tree, name, entry, adapted, path);
-    const outer = taken.find((other) => name.startsWith(`${other}.`));
-    if (outer !== undefined) {
-      throw new ConfigError(
-        "bad-combination",
-        `${path} takes both ${outer} and ${name}, which is inside it.`,
-        "Name the outer or the inner module.",
-      );
-    }
-    taken.push(name);
+    const fault = takingFault(tree, name, entry, { adapted, taken }, path);
+    if (fault) refuse(context, fault);
+    else taken.push(name);
   }
   for (const entry of entries) {
-    const hasParameters = taken.some((name) => name.endsWith(entry) && parametrised(tree, name).length > 0);
-    if (hasParameters) continue;
+    if (tree.names.some((name) => name.endsWith(entry) && parametrised(tree, name).length > 0)) continue;
     const error = unmatched(tree, path, entry);
-    if (context.origin === "run") throw error;
-    warnings.push(error.message);
+    if (context.origin === "run") refuse(context, error);
+    else warnings.push(error.message);
   }
   const modules = new Set(taken.flatMap((name) => parametrised(tree, name)));
   const inOrder = [...tree.leaves.values()].filter((module) => modules.has(module));
@@ -58,23 +50,24 @@ function parametrised(tree: ModuleTree, name: string): ModuleDescriptor[] {
   return tree.within(name).filter((module) => Object.keys(module.parameters).length > 0);
 }
 
-function checkTakeable(
+/** Why a module cannot train whole. */
+function takingFault(
   tree: ModuleTree,
   name: string,
   entry: string,
-  adapted: ReadonlySet<string>,
+  { adapted, taken }: { readonly adapted: ReadonlySet<string>; readonly taken: readonly string[] },
   path: string,
-): void {
+): ConfigError | undefined {
   const clash = [...adapted].find((other) => other === name || other.startsWith(`${name}.`));
   if (clash !== undefined) {
-    throw new ConfigError(
+    return new ConfigError(
       "bad-combination",
       `${path}: ${show(entry)} takes ${name}, and LoRA adapts ${clash}: a module is either saved whole or adapted.`,
       "Entries match every name that ends so. Write more of the name, or exclude the module from target_modules.",
     );
   }
   if (tree.isLayerList(name)) {
-    throw new ConfigError(
+    return new ConfigError(
       "not-supported",
       `${path}: ${show(entry)} takes ${name}, a list of layers, which PEFT cannot save whole.`,
       "Name the modules inside the layers.",
@@ -82,10 +75,17 @@ function checkTakeable(
   }
   const embedding = tree.within(name).find(({ kind }) => kind === "embedding");
   if (embedding) {
-    throw new ConfigError(
+    return new ConfigError(
       "not-supported",
       `${path}: ${show(entry)} takes ${embedding.name}, an embedding: training embeddings whole comes later.`,
       "Linear layers, norms and the head can be saved.",
     );
   }
+  const outer = taken.find((other) => name.startsWith(`${other}.`));
+  if (outer === undefined) return undefined;
+  return new ConfigError(
+    "bad-combination",
+    `${path} takes both ${outer} and ${name}, which is inside it.`,
+    "Name the outer or the inner module.",
+  );
 }

@@ -2,13 +2,14 @@ import { ConfigError } from "../base/errors.ts";
 import { show } from "../base/json.ts";
 import { biasWarnings, selectBiases } from "./biases.ts";
 import type { LoraConfig } from "./config.ts";
+import { endsInEntry } from "./endings.ts";
 import {
   chosenLayers,
   condenseTargets,
-  endsInEntry,
   layerIndexOf,
   nameMatcher,
   patternLookup,
+  refuse,
   type SelectionContext,
 } from "./matching.ts";
 import type { ModuleDescriptor } from "./modules.ts";
@@ -70,12 +71,13 @@ export function selectModules(
   const isExcluded = exclusion(config, context.path);
   const chosen = chooseNames(tree, config, targetModules, isExcluded, context.path);
   if (typeof config.target_modules !== "string") checkListed(tree, listed, isExcluded, context, warnings);
-  if (chosen.length === 0) throw nothingMatched(tree, config, listed, context.path);
-  const adapted = chosen.map((name) => adaptable(tree, name, config, context.path));
-  const { saved, warnings: savedWarnings } = selectSaved(tree, config, new Set(chosen), context);
+  if (chosen.length === 0) refuse(context, nothingMatched(tree, config, listed, context.path));
+  const adapted = chosen.flatMap((name) => adaptable(tree, name, config, context));
+  const names = new Set(adapted.map(({ name }) => name));
+  const { saved, warnings: savedWarnings } = selectSaved(tree, config, names, context);
   warnings.push(...savedWarnings, ...unusedEntries(tree, config, context.path));
   const lora = withRanks(adapted, config, context, warnings);
-  const biases = selectBiases(tree, config, { adapted: new Set(chosen), saved }, context.path);
+  const biases = selectBiases(tree, config, { adapted: names, saved }, context);
   warnings.push(...biasWarnings(lora, biases.length, config, context.path));
   const isConv = adapted.at(-1)?.kind === "conv1d";
   if (config.fan_in_fan_out && !isConv) {
@@ -158,8 +160,8 @@ function checkListed(
     const matched = tree.names.filter((name) => endsInEntry(name, entry));
     if (matched.length === 0) {
       const error = unmatched(tree, `${context.path}.target_modules`, entry);
-      if (context.origin === "run") throw error;
-      warnings.push(error.message);
+      if (context.origin === "run") refuse(context, error);
+      else warnings.push(error.message);
     } else if (matched.every(isExcluded)) {
       warnings.push(
         `${context.path}.target_modules: all that ${show(entry)} matches is excluded by exclude_modules or modules_to_save.`,
@@ -185,9 +187,13 @@ function nothingMatched(
 }
 
 /** What an embedding cannot have beside A and B. */
-function refuseOnEmbedding(name: string, { lora_bias, use_dora }: LoraConfig, path: string): void {
-  if (!lora_bias && !use_dora) return;
-  throw new ConfigError(
+function embeddingFault(
+  name: string,
+  { lora_bias, use_dora }: LoraConfig,
+  path: string,
+): ConfigError | undefined {
+  if (!lora_bias && !use_dora) return undefined;
+  return new ConfigError(
     "not-supported",
     lora_bias
       ? `${path}.lora_bias is true, and target_modules takes ${name}, an embedding: PEFT does not allow it.`
@@ -196,21 +202,37 @@ function refuseOnEmbedding(name: string, { lora_bias, use_dora }: LoraConfig, pa
   );
 }
 
-function adaptable(tree: ModuleTree, name: string, config: LoraConfig, path: string): ModuleDescriptor {
+/** The module of this name as a list of one, or of none where the fault that it cannot be adapted is collected. */
+function adaptable(
+  tree: ModuleTree,
+  name: string,
+  config: LoraConfig,
+  context: SelectionContext,
+): ModuleDescriptor[] {
   const module = tree.leaves.get(name);
-  const kind = module?.kind;
+  const fault = adaptingFault(name, module?.kind, config, context.path);
+  if (!fault) return [module!];
+  refuse(context, fault);
+  return [];
+}
+
+function adaptingFault(
+  name: string,
+  kind: ModuleDescriptor["kind"] | undefined,
+  config: LoraConfig,
+  path: string,
+): ConfigError | undefined {
   switch (kind) {
     case "linear":
     case "conv1d":
     case "head":
-      return module!;
+      return undefined;
     case "embedding":
-      refuseOnEmbedding(name, config, path);
-      return module!;
+      return embeddingFault(name, config, path);
     case "norm":
     case "other":
     case undefined:
-      throw new ConfigError(
+      return new ConfigError(
         "not-adaptable",
         `${path}.target_modules takes ${name}, which is ${kind === "norm" ? "a norm" : "no linear layer"}: LoRA cannot adapt it, and PEFT refuses it too.`,
         "Target linear layers only, or list it in exclude_modules.",
@@ -238,11 +260,12 @@ function withRanks(
     if (r < wanted) reduced.push(`${module.name} ${wanted} → ${r}`);
     const isHalved = config.init_lora_weights === "orthogonal" && module.kind !== "embedding";
     if (context.origin === "run" && isHalved && r % 2 === 1) {
-      throw new ConfigError(
+      const fault = new ConfigError(
         "odd-rank",
         `${context.path}.init_lora_weights is "orthogonal", which halves the rank, but ${module.name} has rank ${r}.`,
         "Give it an even rank, in r or in rank_pattern, or begin in another way.",
       );
+      refuse(context, fault);
     }
     const scale = loraScale(alpha, r, config.use_rslora);
     return { module, r, alpha, scale, hasBias: config.lora_bias, hasMagnitude: config.use_dora };

@@ -1,0 +1,56 @@
+/** Names of modules by their endings, which is how PEFT reads the entries of a list. */
+
+/** `name` is the entry, or ends in it after a dot: how PEFT reads an entry of a list. */
+export function endsInEntry(name: string, entry: string): boolean {
+  return name === entry || name.endsWith(`.${entry}`);
+}
+
+/** Whether a name ends in one of the entries. */
+export function endingMatcher(entries: Iterable<string>): (name: string) => boolean {
+  const listed = new Set(entries);
+  // Every ending that starts after a dot is looked up: the cost does not grow with the list.
+  return (name) => {
+    for (let at = 0; ; ) {
+      if (listed.has(name.slice(at))) return true;
+      const dot = name.indexOf(".", at);
+      if (dot === -1) return false;
+      at = dot + 1;
+    }
+  };
+}
+
+/** The few endings that tell `targets` from `others`, as PEFT's `_find_minimal_target_modules` finds them. */
+export function fewestEndings(targets: readonly string[], others: readonly string[]): string[] {
+  const otherEndings = new Set(["", ...others.flatMap(endings)]);
+  const required = new Set<string>();
+  for (const target of sortedByEndings(targets)) {
+    for (const ending of endings(target)) {
+      if (required.has(ending) || otherEndings.has(ending)) continue;
+      if (![...required].some((other) => target.endsWith(`.${other}`))) {
+        required.add(ending);
+        break;
+      }
+    }
+  }
+  return [...required];
+}
+
+/** `a.b.c` → `c`, `b.c`, `a.b.c`. */
+function endings(name: string): string[] {
+  const parts = name.split(".");
+  return parts.map((_, i) => parts.slice(parts.length - 1 - i).join("."));
+}
+
+/** Python's order of lists of strings. */
+function sortedByEndings(names: readonly string[]): string[] {
+  const compare = (a: readonly string[], b: readonly string[]): number => {
+    for (let i = 0; i < Math.min(a.length, b.length); i++) {
+      if (a[i] !== b[i]) return a[i]! < b[i]! ? -1 : 1;
+    }
+    return a.length - b.length;
+  };
+  return names
+    .map((name) => ({ name, endings: endings(name) }))
+    .sort((a, b) => compare(a.endings, b.endings))
+    .map(({ name }) => name);
+}
