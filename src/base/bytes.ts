@@ -28,3 +28,11 @@ export interface StoredTensor {
   /** The tensor's bytes (little-endian, row-major), or a range of them relative to the tensor's start. */
   read(start?: number, end?: number): Promise<Uint8Array>;
 }
+
+/** A file that is being made: its size is known before its bytes, which come in pieces, so that it need not fit into memory. */
+export interface FileStream {
+  readonly name: string;
+  readonly byteLength: number;
+  /** The bytes in order. Throws where making them fails; what has come by then is no file. */
+  pieces(): AsyncIterable<Uint8Array>;
+}

@@ -99,7 +99,7 @@ async function main(): Promise<void> {
   const names = ggufNames(opened.model.config);
   const { metadata, tensors } = ggufAdapter(files, names);
   await mkdir(dirname(out), { recursive: true });
-  await writeFile(out, writeGguf(metadata, tensors));
+  await writeFile(out, writeGguf(basename(out), metadata, tensors).pieces());
   const difference = await checkWritten(out, files, names);
   console.log(`adapter    ${out}, ${tensors.length / 2} modules`);
   console.log(`read back  A and scale·B differ by ${difference.toExponential(1)} of their largest at most`);

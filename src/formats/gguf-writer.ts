@@ -1,3 +1,4 @@
+import type { FileStream } from "../base/bytes.ts";
 import { FormatError } from "../base/errors.ts";
 import { show } from "../base/json.ts";
 import { GGML_TYPES, type GgmlType, ggmlByteCount } from "./ggml.ts";
@@ -14,6 +15,7 @@ import {
   MAX_NAME_BYTES,
   NUMBER_ARRAYS,
 } from "./gguf-values.ts";
+import { exactly } from "./sources.ts";
 
 /** A tensor to write. Its bytes are asked for when it is its turn, and may come in pieces. */
 export interface GgufTensorToWrite {
@@ -25,15 +27,16 @@ export interface GgufTensorToWrite {
 }
 
 /**
- * The bytes of a GGUF file (version 3, little-endian), piece by piece: the header first, then each tensor as it gives
- * itself, so that no more than a piece is held. The same bytes as gguf-py writes for the same keys and tensors in
- * the same order. Throws FormatError: what the format cannot hold before the first piece, a tensor that gives
- * another number of bytes than its shape has when it is its turn.
+ * A GGUF file (version 3, little-endian): the header first, then each tensor as it gives itself, so that no more than
+ * a piece is held. The same bytes as gguf-py writes for the same keys and tensors in the same order. Throws
+ * FormatError: at once for what the format cannot hold, and for a tensor that gives another number of bytes than its
+ * shape has when it is its turn.
  */
-export async function* writeGguf(
+export function writeGguf(
+  name: string,
   metadata: ReadonlyMap<string, GgufValue>,
   tensors: readonly GgufTensorToWrite[],
-): AsyncGenerator<Uint8Array> {
+): FileStream {
   const alignment = alignmentOf(metadata);
   const header = new HeaderBytes();
   header.u32(0x46554747);
@@ -58,19 +61,21 @@ export async function* writeGguf(
     header.u64(offset);
     offset = alignUp(offset + byteLength, alignment);
   }
-  yield* header.pieces();
-  yield* padding(header.length, alignment);
-  for (const tensor of tensors) {
-    const wanted = byteLengths.get(tensor.name)!;
-    let written = 0;
-    for await (const piece of tensor.pieces()) {
-      written += piece.byteLength;
-      if (written > wanted) break;
-      yield piece;
-    }
-    if (written !== wanted) refuse(tensor.name, `gave ${written} bytes, [${tensor.shape}] needs ${wanted}`);
-    yield* padding(wanted, alignment);
-  }
+  return {
+    name,
+    byteLength: alignUp(header.length, alignment) + offset,
+    async *pieces() {
+      yield* header.pieces();
+      yield* padding(header.length, alignment);
+      for (const tensor of tensors) {
+        const wanted = byteLengths.get(tensor.name)!;
+        yield* exactly(wanted, tensor.pieces(), (written) =>
+          refuse(tensor.name, `gave ${written} bytes, [${tensor.shape}] needs ${wanted}`),
+        );
+        yield* padding(wanted, alignment);
+      }
+    },
+  };
 }
 
 function alignmentOf(metadata: ReadonlyMap<string, GgufValue>): number {

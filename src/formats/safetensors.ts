@@ -1,7 +1,7 @@
-import type { ByteSource, StoredTensor, StoredType } from "../base/bytes.ts";
+import type { ByteSource, FileStream, StoredTensor, StoredType } from "../base/bytes.ts";
 import { FormatError } from "../base/errors.ts";
 import { JsonFault, JsonReader } from "./json-reader.ts";
-import { readTensor } from "./sources.ts";
+import { exactly, readTensor } from "./sources.ts";
 
 /** A header longer than this is refused, as by Hugging Face's own readers in browsers. */
 export const MAX_HEADER_BYTES = 25_000_000;
@@ -33,12 +33,20 @@ export interface SafetensorsFile {
   readonly tensors: ReadonlyMap<string, StoredTensor>;
 }
 
-/** A tensor to write: `bytes` are little-endian, row-major. */
-export interface TensorToWrite {
+interface TensorLayout {
   readonly name: string;
   readonly dtype: StoredType;
   readonly shape: readonly number[];
+}
+
+/** A tensor to write: `bytes` are little-endian, row-major. */
+export interface TensorToWrite extends TensorLayout {
   readonly bytes: Uint8Array;
+}
+
+/** A tensor to write whose bytes are asked for when it is its turn, and may come in pieces. */
+export interface TensorToStream extends TensorLayout {
+  pieces(): AsyncIterable<Uint8Array>;
 }
 
 /** Reads and checks the whole header; tensor bytes are read only when asked for. Throws FormatError. */
@@ -72,45 +80,93 @@ export function writeSafetensors(
   tensors: readonly TensorToWrite[],
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array {
+  for (const { name, dtype, shape, bytes } of tensors) {
+    if (bytes.byteLength === writtenBytes(dtype, shape)) continue;
+    refuseToWrite(
+      name,
+      dtype,
+      `has ${bytes.byteLength} bytes, [${shape}] needs ${writtenBytes(dtype, shape)}`,
+    );
+  }
+  const sorted = inWrittenOrder(tensors);
+  const header = headerOf(sorted, metadata);
+  const file = new Uint8Array(header.length + sorted.reduce((sum, { bytes }) => sum + bytes.byteLength, 0));
+  file.set(header);
+  let at = header.length;
+  for (const { bytes } of sorted) {
+    file.set(bytes, at);
+    at += bytes.byteLength;
+  }
+  return file;
+}
+
+/**
+ * The same file, made as it is taken, so that one piece of one tensor is held. Throws FormatError for a tensor that
+ * gives another number of bytes than its shape has when it is its turn.
+ */
+export function streamSafetensors(
+  name: string,
+  tensors: readonly TensorToStream[],
+  metadata: Readonly<Record<string, string>> = {},
+): FileStream {
+  const sorted = inWrittenOrder(tensors);
+  const header = headerOf(sorted, metadata);
+  return {
+    name,
+    byteLength: sorted.reduce((sum, { dtype, shape }) => sum + writtenBytes(dtype, shape), header.length),
+    async *pieces() {
+      yield header;
+      for (const tensor of sorted) {
+        const { name, dtype, shape } = tensor;
+        const wanted = writtenBytes(dtype, shape);
+        yield* exactly(wanted, tensor.pieces(), (written) =>
+          refuseToWrite(name, dtype, `gave ${written} bytes, [${shape}] needs ${wanted}`),
+        );
+      }
+    },
+  };
+}
+
+function writtenBytes(dtype: StoredType, shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, TYPE_BYTES[dtype]);
+}
+
+function refuseToWrite(name: string, dtype: StoredType, why: string): never {
+  throw new FormatError("safetensors-write", `Tensor "${name}" (${dtype}) ${why}.`);
+}
+
+function inWrittenOrder<Tensor extends TensorLayout>(tensors: readonly Tensor[]): Tensor[] {
   const encoder = new TextEncoder();
-  const sorted = tensors
+  return tensors
     .map((tensor) => ({ tensor, key: encoder.encode(tensor.name) }))
     .sort(
       (a, b) =>
         TYPE_ORDER.indexOf(a.tensor.dtype) - TYPE_ORDER.indexOf(b.tensor.dtype) || compareBytes(a.key, b.key),
     )
     .map((entry) => entry.tensor);
+}
+
+/** All that stands before the tensors' bytes. */
+function headerOf(sorted: readonly TensorLayout[], metadata: Readonly<Record<string, string>>): Uint8Array {
   const parts: string[] = [];
   if (Object.keys(metadata).length > 0) parts.push(`"__metadata__":${JSON.stringify(metadata)}`);
   let dataBytes = 0;
   const seen = new Set<string>(["__metadata__"]);
-  for (const { name, dtype, shape, bytes } of sorted) {
-    const wanted = shape.reduce((product, size) => product * size, TYPE_BYTES[dtype]);
-    if (bytes.byteLength !== wanted || seen.has(name)) {
-      const why = seen.has(name)
-        ? "is given twice"
-        : `has ${bytes.byteLength} bytes, [${shape}] needs ${wanted}`;
-      throw new FormatError("safetensors-write", `Tensor "${name}" (${dtype}) ${why}.`);
-    }
+  for (const { name, dtype, shape } of sorted) {
+    if (seen.has(name)) refuseToWrite(name, dtype, "is given twice");
     seen.add(name);
-    const end = dataBytes + bytes.byteLength;
+    const end = dataBytes + writtenBytes(dtype, shape);
     parts.push(
       `${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape}],"data_offsets":[${dataBytes},${end}]}`,
     );
     dataBytes = end;
   }
-  const header = encoder.encode(`{${parts.join(",")}}`);
-  const headerBytes = Math.ceil(header.byteLength / 8) * 8;
-  const file = new Uint8Array(8 + headerBytes + dataBytes);
-  new DataView(file.buffer).setUint32(0, headerBytes, true);
-  file.set(header, 8);
-  file.fill(0x20, 8 + header.byteLength, 8 + headerBytes);
-  let at = 8 + headerBytes;
-  for (const { bytes } of sorted) {
-    file.set(bytes, at);
-    at += bytes.byteLength;
-  }
-  return file;
+  const text = new TextEncoder().encode(`{${parts.join(",")}}`);
+  const textBytes = Math.ceil(text.byteLength / 8) * 8;
+  const header = new Uint8Array(8 + textBytes).fill(0x20);
+  new DataView(header.buffer).setBigUint64(0, BigInt(textBytes), true);
+  header.set(text, 8);
+  return header;
 }
 
 class HeaderParser {

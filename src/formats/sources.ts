@@ -61,3 +61,18 @@ export async function readTensor(
   const wanted = `bytes ${start} to ${end} of the ${byteLength} of tensor "${name}"`;
   throw new FormatError("range", `${source.name} was asked for ${wanted}.`);
 }
+
+/** The pieces as they come, which must have so many bytes together; otherwise `refuse` is told how many there were. */
+export async function* exactly(
+  wanted: number,
+  pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  refuse: (written: number) => never,
+): AsyncGenerator<Uint8Array> {
+  let written = 0;
+  for await (const piece of pieces) {
+    written += piece.byteLength;
+    if (written > wanted) break;
+    yield piece;
+  }
+  if (written !== wanted) refuse(written);
+}

@@ -39,7 +39,7 @@ function again({ metadata, tensors }: GgufFile): AsyncIterable<Uint8Array> {
       },
     }),
   );
-  return writeGguf(metadata, written);
+  return writeGguf("again.gguf", metadata, written).pieces();
 }
 
 describe("files that gguf-py wrote", () => {
@@ -460,8 +460,8 @@ describe("writing", () => {
     pieces: () => [new Uint8Array(4)],
     ...changes,
   });
-  const write = (tensors: GgufTensorToWrite[], metadata: [string, GgufValue][] = []) =>
-    bytesOf(writeGguf(new Map(metadata), tensors));
+  const write = async (tensors: GgufTensorToWrite[], metadata: [string, GgufValue][] = []) =>
+    bytesOf(writeGguf("a.gguf", new Map(metadata), tensors).pieces());
 
   it.each<[string, GgufTensorToWrite[], RegExp]>([
     ["a name given twice", [one(), one()], /"a" is given twice/],
@@ -483,6 +483,17 @@ describe("writing", () => {
     );
   });
 
+  it("knows a file's size before its bytes", async () => {
+    for (const tensors of [
+      [],
+      [one()],
+      [one(), one({ name: "b", shape: [33], pieces: () => [new Uint8Array(132)] })],
+    ]) {
+      const stream = writeGguf("a.gguf", new Map([["k", { type: "u8", value: 1 }]]), tensors);
+      expect((await bytesOf(stream.pieces())).length).toBe(stream.byteLength);
+    }
+  });
+
   it("asks for a tensor only when the one before it has been taken", async () => {
     const asked: string[] = [];
     const named = (name: string) =>
@@ -493,7 +504,8 @@ describe("writing", () => {
           yield new Uint8Array(4);
         },
       });
-    const pieces = writeGguf(new Map(), [named("a"), named("b")]);
+    const { pieces: take } = writeGguf("ab.gguf", new Map(), [named("a"), named("b")]);
+    const pieces = take()[Symbol.asyncIterator]();
     await pieces.next();
     expect(asked).toEqual([]);
     while (asked.length === 0) await pieces.next();

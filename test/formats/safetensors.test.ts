@@ -7,6 +7,8 @@ import {
   MAX_HEADER_BYTES,
   MAX_TENSORS,
   openSafetensors,
+  streamSafetensors,
+  type TensorToStream,
   type TensorToWrite,
   writeSafetensors,
 } from "../../src/formats/safetensors.ts";
@@ -37,6 +39,22 @@ async function refusal(bytes: Uint8Array): Promise<FormatError> {
 const tensor = (shape: string, offsets: string, dtype = "F32") =>
   `{"dtype":"${dtype}","shape":${shape},"data_offsets":${offsets}}`;
 
+function inPieces({ bytes, ...layout }: TensorToWrite): TensorToStream {
+  return {
+    ...layout,
+    async *pieces() {
+      yield bytes.subarray(0, 1);
+      yield bytes.subarray(1);
+    },
+  };
+}
+
+async function bytesOf(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for await (const piece of pieces) parts.push(piece);
+  return new Uint8Array(Buffer.concat(parts));
+}
+
 describe("files that Python wrote", () => {
   it.each(["every_type.safetensors", "names.safetensors"])(
     "reads %s and writes the same bytes",
@@ -54,7 +72,11 @@ describe("files that Python wrote", () => {
         });
       }
       expect(tensors.length).toBeGreaterThan(8);
-      expect(writeSafetensors(tensors, Object.fromEntries(file.metadata))).toEqual(bytes);
+      const metadata = Object.fromEntries(file.metadata);
+      expect(writeSafetensors(tensors, metadata)).toEqual(bytes);
+      const stream = streamSafetensors(name, tensors.map(inPieces), metadata);
+      expect(await bytesOf(stream.pieces())).toEqual(bytes);
+      expect(stream.byteLength).toBe(bytes.length);
     },
   );
 
@@ -320,6 +342,13 @@ describe("writing", () => {
     expect(() => writeSafetensors([{ ...one, shape: [2] }])).toThrow(/has 4 bytes, \[2\] needs 8/);
     expect(() => writeSafetensors([one, one])).toThrow(/given twice/);
     expect(() => writeSafetensors([{ ...one, name: "__metadata__" }])).toThrow(FormatError);
+  });
+
+  it("refuses a stream of more or fewer bytes than the shape has", async () => {
+    for (const shape of [[0], [2]]) {
+      const stream = streamSafetensors("a.safetensors", [inPieces({ ...one, shape })]);
+      await expect(bytesOf(stream.pieces())).rejects.toThrow(/gave [14] bytes, .* needs [08]/);
+    }
   });
 
   it("gives a file without tensors that can be read", async () => {

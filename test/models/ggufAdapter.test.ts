@@ -51,7 +51,7 @@ async function adapterOf(
 async function exported(adapter: AdapterFiles, names = namesOf("llama")): Promise<Uint8Array> {
   const { metadata, tensors } = ggufAdapter(adapter, names);
   const pieces: Uint8Array[] = [];
-  for await (const piece of writeGguf(metadata, tensors)) pieces.push(piece);
+  for await (const piece of writeGguf("adapter.gguf", metadata, tensors).pieces()) pieces.push(piece);
   return new Uint8Array(Buffer.concat(pieces));
 }
 

@@ -54,7 +54,7 @@ async function altered(
   }
   edit(metadata, tensors);
   const pieces: Uint8Array[] = [];
-  for await (const piece of writeGguf(metadata, [...tensors.values()])) pieces.push(piece);
+  for await (const piece of writeGguf(FILE, metadata, [...tensors.values()]).pieces()) pieces.push(piece);
   return open(new Uint8Array(Buffer.concat(pieces)));
 }
 
