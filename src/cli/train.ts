@@ -1,6 +1,6 @@
 /** The command that trains: `npm run train -- …`, as USAGE says. */
 import { mkdir, writeFile } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { ConfigError } from "../base/errors.ts";
 import { readJsonObject } from "../base/read-json.ts";
@@ -166,13 +166,15 @@ async function main(): Promise<void> {
   progress("");
 
   const out = resolve(given.out);
-  await mkdir(out, { recursive: true });
   const facts = {
     baseModel: given.model,
     dataset: given.data.map((path) => basename(path)).join(", "),
     device: node.description,
   };
-  for (const [name, bytes] of await session.files(facts)) await writeFile(join(out, name), bytes);
+  for (const [name, bytes] of await session.files(facts)) {
+    await mkdir(dirname(join(out, name)), { recursive: true });
+    await writeFile(join(out, name), bytes);
+  }
   const [first, last] = [session.reports[0], session.reports.at(-1)];
   if (first && last) {
     const perSecond = session.reports.reduce((sum, { tokens }) => sum + tokens, 0) / (last.elapsed_ms / 1000);

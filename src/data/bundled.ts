@@ -6,6 +6,7 @@ import list from "./bundled.json" with { type: "json" };
 export const BUNDLED_MODEL = {
   folder: "model",
   files: [
+    "README.md",
     "config.json",
     "generation_config.json",
     "tokenizer.json",

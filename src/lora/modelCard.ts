@@ -5,6 +5,8 @@ import type { Selection } from "./targets.ts";
 export interface CardFacts {
   /** The base model's name or folder, or null where nobody said. */
   readonly baseModel: string | null;
+  /** Of the base, in the words of its folder; null where that says nothing. */
+  readonly baseLicence: string | null;
   readonly selection: Pick<Selection, "lora" | "whole">;
   readonly trainableCount: number;
   readonly totalCount: number;
@@ -14,7 +16,13 @@ export interface CardFacts {
     readonly name: string;
     readonly rows: number;
     readonly leftOut: number;
+    /** Longer than max_length. */
+    readonly cut: number;
+    readonly tokens: number;
     readonly trainedTokens: number;
+    /** Rows that were held out and never trained on. */
+    readonly heldOut: number;
+    readonly chatTemplate: string;
   };
   readonly steps: readonly { readonly step: number; readonly loss: number }[];
   readonly evaluations: readonly { readonly step: number; readonly loss: number }[];
@@ -25,6 +33,7 @@ export interface CardFacts {
 }
 
 const MOST_CURVE_ROWS = 20;
+const BAR_CHARACTERS = 20;
 
 /** The README.md that goes with an adapter, with the front matter that Hugging Face's hub reads. */
 export function modelCard(facts: CardFacts): string {
@@ -32,9 +41,13 @@ export function modelCard(facts: CardFacts): string {
   const ranks = [...new Set(selection.lora.map(({ r }) => r))].sort((a, b) => a - b);
   const share = ((100 * facts.trainableCount) / facts.totalCount).toPrecision(3);
   const sections = [
-    frontMatter(facts.baseModel),
+    frontMatter(facts),
     "# LoRA adapter\n\nTrained with Graft, in LoRA's arithmetic as PEFT defines it.",
     `## Use\n\n${usage(facts.baseModel)}`,
+    `## Base\n\n${table([
+      ["model", facts.baseModel ?? "—"],
+      ["licence", facts.baseLicence ?? "unknown: see the base"],
+    ])}`,
     `## What trains\n\n${table([
       ["modules adapted", String(selection.lora.length)],
       ["kinds", kinds(selection.lora.map(({ module }) => module.name))],
@@ -52,7 +65,11 @@ export function modelCard(facts: CardFacts): string {
       ["data set", facts.dataset.name],
       ["rows", String(facts.dataset.rows)],
       ["rows left out (nothing to train on)", String(facts.dataset.leftOut)],
+      ["rows cut (longer than max_length)", String(facts.dataset.cut)],
+      ["rows held out", String(facts.dataset.heldOut)],
+      ["tokens", String(facts.dataset.tokens)],
       ["trained tokens", String(facts.dataset.trainedTokens)],
+      ["conversations", facts.dataset.chatTemplate],
     ])}`,
     `## Run\n\n${table([
       ["device", facts.device ?? "—"],
@@ -65,10 +82,13 @@ export function modelCard(facts: CardFacts): string {
   return `${sections.join("\n\n")}\n`;
 }
 
-function frontMatter(baseModel: string | null): string {
+function frontMatter({ baseModel, baseLicence }: CardFacts): string {
   const lines = ["library_name: peft", "pipeline_tag: text-generation", "tags:", "- lora", "- graft"];
   // JSON's strings are YAML's too, so nothing in a name can break out of it.
   if (baseModel !== null) lines.unshift(`base_model: ${JSON.stringify(baseModel)}`);
+  // The hub refuses a card whose licence is none of its names; they are spelt like this.
+  if (baseLicence !== null && /^[a-z0-9][a-z0-9.-]*$/.test(baseLicence))
+    lines.push(`license: ${baseLicence}`);
   return `---\n${lines.join("\n")}\n---`;
 }
 
@@ -98,11 +118,19 @@ function kinds(names: readonly string[], parts = 1): string {
 function curve(facts: CardFacts): string {
   const evaluated = new Map(facts.evaluations.map(({ step, loss }) => [step, loss]));
   const shown = condensed(facts.steps);
+  const highest = shown.reduce((most, { loss }) => Math.max(most, loss), 0);
   const rows = shown.map(({ first, loss, last }) => {
     const within = [...evaluated].filter(([step]) => step >= first && step <= last).at(-1);
-    return [first === last ? `${last}` : `${first}–${last}`, loss.toFixed(4), within?.[1].toFixed(4) ?? "—"];
+    const steps = first === last ? `${last}` : `${first}–${last}`;
+    return [steps, loss.toFixed(4), within?.[1].toFixed(4) ?? "—", bar(loss / highest)];
   });
-  return table(rows, ["steps", "loss", "evaluation"]);
+  return table(rows, ["steps", "loss", "evaluation", ""]);
+}
+
+/** A share of the highest loss, in eighths of a character: a curve wherever a table is shown. */
+function bar(share: number): string {
+  const eighths = Math.round(8 * BAR_CHARACTERS * share);
+  return "█".repeat(Math.floor(eighths / 8)) + ["", ..."▏▎▍▌▋▊▉"][eighths % 8]!;
 }
 
 /** At most twenty rows, each the mean over equally many steps (the last may hold fewer). */

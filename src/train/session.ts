@@ -6,6 +6,8 @@ import { type ChatTemplate, chatTemplate, type FoundTemplate, templateAt } from 
 import type { Row } from "../data/rows.ts";
 import type { StartTemplatePort } from "../data/templateWorker.ts";
 import { cutRows, type EncodedRows, encodeRows, type TokenisedRows } from "../data/tokenize.ts";
+import { tokenizerFiles } from "../data/tokenizerFiles.ts";
+import { statedLicence } from "../formats/licence.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Kernels } from "../gpu/kernels.ts";
 import { adapterEntries } from "../lora/adapterKeys.ts";
@@ -295,7 +297,7 @@ export class Session {
     return logitsOf(this.adapted, ids);
   }
 
-  /** The adapter as it is now, as PEFT's save_pretrained would write it, with a model card and the metrics. */
+  /** The adapter as it is now, as PEFT's save_pretrained would write it, with tokenizer, chat template, model card and metrics. */
   async files(facts: {
     baseModel: string | null;
     dataset: string;
@@ -311,17 +313,28 @@ export class Session {
     const kept = loaded?.adapter.kept ?? [];
     const files = await writeAdapter(config, selection, (key) => values.get(key)!, kept);
     const text = new TextEncoder();
+    const { isDefault, source } = this.template;
+    const hasTurns = sources.rows.some((row) => "messages" in row);
+    // Without conversations the plain way of writing them, which is not the model's, was of no account.
+    const trainedWith = hasTurns || !isDefault ? source : undefined;
+    for (const [name, bytes] of await tokenizerFiles(sources.model, trainedWith)) files.set(name, bytes);
+    const { tokenised, heldOut } = summary;
     const card = modelCard({
       baseModel: facts.baseModel,
+      baseLicence: (await statedLicence(sources.model)) ?? null,
       selection,
       trainableCount: summary.trainableCount,
       totalCount: summary.parameters + summary.trainableCount,
       run: runFileOf(sources.run),
       dataset: {
         name: facts.dataset,
-        rows: summary.tokenised.rows.length,
-        leftOut: summary.tokenised.leftOut,
-        trainedTokens: summary.tokenised.targets,
+        rows: tokenised.rows.length,
+        leftOut: tokenised.leftOut,
+        cut: tokenised.cut,
+        tokens: tokenised.tokens,
+        trainedTokens: tokenised.targets,
+        heldOut: heldOut?.rows.length ?? 0,
+        chatTemplate: trainedWith ? "as in chat_template.jinja" : "none",
       },
       steps: this.reports,
       evaluations: this.watch.evaluations.map(({ step, eval_loss }) => ({ step, loss: eval_loss })),

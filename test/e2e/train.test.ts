@@ -37,6 +37,8 @@ it("trains what was chosen, and the zip holds PEFT's losses", async () => {
     "adapter_config.json",
     WEIGHTS,
     "metrics.jsonl",
+    "tokenizer.json",
+    "tokenizer_config.json",
   ]);
   const wanted = parseMetrics(readFileSync(`${DUMPS}/runs/${NAME}/metrics.jsonl`));
   expect(first.metrics.map(({ step }) => step)).toEqual(wanted.map(({ step }) => step));

@@ -4,11 +4,15 @@ import { runOn } from "./fixtures.ts";
 
 const facts: CardFacts = {
   baseModel: 'org/base: "small"',
+  baseLicence: "apache-2.0",
   selection: runOn("llama", { r: 4, modules_to_save: ["lm_head"] }),
   trainableCount: 123,
   totalCount: 4567,
   run: { lora: { r: 4 }, train: { seed: 1 } },
-  dataset: { name: "rows|with <b>.jsonl", rows: 40, leftOut: 2, trainedTokens: 900 },
+  dataset: {
+    ...{ name: "rows|with <b>.jsonl", rows: 40, leftOut: 2, cut: 3, heldOut: 4 },
+    ...{ tokens: 1000, trainedTokens: 900, chatTemplate: "as in chat_template.jinja" },
+  },
   steps: Array.from({ length: 45 }, (_, i) => ({ step: i + 1, loss: 45 - i })),
   evaluations: [{ step: 30, loss: 1.25 }],
   best: null,
@@ -25,8 +29,20 @@ it("tells of the run in the form that the hub reads", () => {
   expect(card).toContain("| trainable values | 123 of 4567 (2.69 %) |");
   // A file's name cannot break the table or become HTML.
   expect(card).toContain("| data set | rows\\|with \\<b>.jsonl |");
+  expect(card).toContain("| rows held out | 4 |");
+  expect(card).toContain("| conversations | as in chat_template.jinja |");
   expect(card).toContain('"seed": 1');
   expect(card).toContain("| time | — |");
+});
+
+it("states the base's licence, and to the hub only where that is one of its names", () => {
+  const cardWith = (baseLicence: string | null) => modelCard({ ...facts, baseLicence });
+  expect(modelCard(facts)).toMatch(/^license: apache-2\.0$/m);
+  expect(modelCard(facts)).toContain("| licence | apache-2.0 |");
+  expect(cardWith("Apache License")).not.toMatch(/^license:/m);
+  expect(cardWith("Apache License")).toContain("| licence | Apache License |");
+  expect(cardWith(null)).toContain("| licence | unknown: see the base |");
+  expect(cardWith(null)).not.toMatch(/^license:/m);
 });
 
 it("says which step its values are of", () => {
@@ -40,10 +56,10 @@ it("condenses the loss curve without leaving a step out", () => {
   const rows = card.match(/^\| \d+–\d+ \|.*$/gm) ?? [];
   expect(rows).toHaveLength(15);
   // Steps 1 to 3 have losses 45, 44, 43.
-  expect(rows[0]).toBe("| 1–3 | 44.0000 | — |");
-  expect(rows[9]).toBe("| 28–30 | 17.0000 | 1.2500 |");
+  expect(rows[0]).toBe(`| 1–3 | 44.0000 | — | ${"█".repeat(20)} |`);
+  expect(rows[9]).toBe(`| 28–30 | 17.0000 | 1.2500 | ${"█".repeat(7)}▊ |`);
   expect(modelCard({ ...facts, steps: facts.steps.slice(0, 2) })).toContain(
-    "| 1 | 45.0000 | — |\n| 2 | 44.0000 | — |",
+    `| 1 | 45.0000 | — | ${"█".repeat(20)} |\n| 2 | 44.0000 | — | ${"█".repeat(19)}▌ |`,
   );
 });
 

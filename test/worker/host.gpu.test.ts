@@ -79,6 +79,8 @@ it("goes on after a pause as if there had been none", async () => {
     "adapter_config.json",
     "adapter_model.safetensors",
     "metrics.jsonl",
+    "tokenizer.json",
+    "tokenizer_config.json",
   ]);
 });
 
