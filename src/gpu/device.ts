@@ -92,6 +92,10 @@ export class Gpu {
     buffer.destroy();
   }
 
+  isLive(buffer: GPUBuffer): boolean {
+    return this.live.has(buffer);
+  }
+
   /** Gives a function that destroys every buffer made since: for work that failed half-way. */
   checkpoint(): () => void {
     const before = new Set(this.live.keys());

@@ -1,9 +1,12 @@
-/** The base model's tensors on the device: each as it is stored, or laid out anew at equal size. */
+/**
+ * The base model's tensors on the device: each as it is stored, or laid out anew at equal size. Several adapted models
+ * may read the same ones; whoever made them destroys them, after all that read them.
+ */
 import type { StoredTensor } from "../base/bytes.ts";
 import { FormatError } from "../base/errors.ts";
 import { toFloat32 } from "../formats/floats.ts";
-import { type BufferRange, blockBytes, type Gpu } from "../gpu/device.ts";
-import type { Value, ValueType } from "../graph/value.ts";
+import { BLOCK_BYTES, blockBytes, type Gpu } from "../gpu/device.ts";
+import { bytesPerElement, type Value, type ValueType } from "../graph/value.ts";
 
 /** Where a constant's bytes come from: tensors of the checkpoint one below the other, or numbers of our own. */
 export type FrozenSource =
@@ -30,13 +33,22 @@ export function checkpointTensor(
 interface Entry {
   readonly source: FrozenSource;
   readonly byteLength: number;
-  readonly values: Value[];
-  range?: BufferRange;
+  /** Traced before it was loaded. */
+  readonly unbound: { readonly value: Value; readonly offset: number; readonly size: number }[];
+  buffer?: GPUBuffer;
+}
+
+/** Bytes of an entry that hold tensors which another graph takes by themselves. */
+interface Part {
+  readonly entry: Entry;
+  readonly offset: number;
 }
 
 export class FrozenWeights {
   private readonly gpu: Gpu;
   private readonly entries = new Map<string, Entry>();
+  /** The entries that hold a tensor whole, with others before and after it. */
+  private readonly holders = new Map<StoredTensor, Entry[]>();
 
   constructor(gpu: Gpu) {
     this.gpu = gpu;
@@ -48,15 +60,27 @@ export class FrozenWeights {
     return dtype === "F16" ? "f16" : dtype === "BF16" ? "bf16" : "f32";
   }
 
-  /** Says what a traced constant holds. Constants of one key share their bytes, in every plan. */
+  /**
+   * Says what a traced constant holds. Constants of one key share their bytes, in every plan; so does one whose tensors
+   * lie one below the other in another, where a binding may begin there.
+   */
   bind(key: string, value: Value, byteLength: number, source: FrozenSource): void {
-    let entry = this.entries.get(key);
-    if (!entry) {
-      entry = { source, byteLength, values: [] };
-      this.entries.set(key, entry);
-    }
-    entry.values.push(value);
-    if (entry.range) value.storage = entry.range;
+    const { entry, offset } = this.within(source) ?? {
+      entry: this.entry(key, byteLength, source),
+      offset: 0,
+    };
+    const buffer = this.bufferOf(entry);
+    if (buffer) value.storage = { buffer, offset, size: byteLength };
+    else entry.unbound.push({ value, offset, size: byteLength });
+  }
+
+  /** Whether one of two tensors is here, and the second nowhere right below the first. */
+  liesApart(first: StoredTensor, second: StoredTensor): boolean {
+    const holders = [...(this.holders.get(first) ?? []), ...(this.holders.get(second) ?? [])];
+    const joins = ({ source }: Entry) =>
+      "tensors" in source &&
+      source.tensors.some((one, i) => one === first && source.tensors[i + 1] === second);
+    return holders.length > 0 && !holders.some(joins);
   }
 
   /** Bytes on the device, known before anything is loaded. */
@@ -71,23 +95,65 @@ export class FrozenWeights {
     const total = this.bytes();
     let loaded = 0;
     for (const [key, entry] of this.entries) {
-      if (!entry.range) {
+      if (!this.bufferOf(entry)) {
         const bytes = await bytesOf(key, entry);
         const buffer = this.gpu.create(key, blockBytes(entry.byteLength), "base");
         const padded = bytes.length % 4 === 0 ? bytes : grown(bytes);
         this.gpu.device.queue.writeBuffer(buffer, 0, padded as Uint8Array<ArrayBuffer>);
-        entry.range = { buffer, offset: 0, size: entry.byteLength };
-        for (const value of entry.values) value.storage = entry.range;
+        entry.buffer = buffer;
       }
+      for (const { value, ...range } of entry.unbound.splice(0))
+        value.storage = { buffer: entry.buffer!, ...range };
       loaded += blockBytes(entry.byteLength);
       onProgress?.(loaded, total);
     }
   }
 
   destroy(): void {
-    for (const { range } of this.entries.values()) if (range) this.gpu.destroy(range.buffer);
+    for (const { buffer } of this.entries.values()) if (buffer) this.gpu.destroy(buffer);
     this.entries.clear();
+    this.holders.clear();
   }
+
+  private entry(key: string, byteLength: number, source: FrozenSource): Entry {
+    let entry = this.entries.get(key);
+    if (!entry) {
+      entry = { source, byteLength, unbound: [] };
+      this.entries.set(key, entry);
+      for (const tensor of wholeTensors(source))
+        this.holders.set(tensor, [...(this.holders.get(tensor) ?? []), entry]);
+    }
+    return entry;
+  }
+
+  /** Undefined where it was not loaded, or its loading was undone. */
+  private bufferOf({ buffer }: Entry): GPUBuffer | undefined {
+    return buffer && this.gpu.isLive(buffer) ? buffer : undefined;
+  }
+
+  /** Where the tensors of a source lie already, if they do. */
+  private within(wanted: FrozenSource): Part | undefined {
+    const tensors = wholeTensors(wanted);
+    for (const entry of this.holders.get(tensors[0]!) ?? []) {
+      const { source } = entry;
+      if (!("tensors" in source && "tensors" in wanted) || source.dtype !== wanted.dtype) continue;
+      const at = source.tensors.indexOf(tensors[0]!);
+      const isThere = tensors.every((tensor, i) => source.tensors[at + i] === tensor);
+      const elements = source.tensors.slice(0, at).reduce((sum, { shape }) => sum + elementsOf(shape), 0);
+      const offset = elements * bytesPerElement[source.dtype];
+      if (isThere && offset % BLOCK_BYTES === 0) return { entry, offset };
+    }
+    return undefined;
+  }
+}
+
+/** Of a source that is nothing but tensors, not some of their rows. */
+function wholeTensors(source: FrozenSource): readonly StoredTensor[] {
+  return "tensors" in source && !source.rows ? source.tensors : [];
+}
+
+function elementsOf(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
 }
 
 function grown(bytes: Uint8Array): Uint8Array {

@@ -151,11 +151,8 @@ export function layOutTrainables(model: Model, selection: Selection, layout: Are
   }
 }
 
-/**
- * Modules whose weights share a buffer with no other's, since they, their biases or magnitudes of their rows train. A
- * graph without the adapter keeps them apart too: it reads the same buffers.
- */
-export function modulesApart(selection: Selection): ReadonlySet<string> {
+/** Modules whose weights share a buffer with no other's, since they, their biases or magnitudes of their rows train. */
+function modulesApart(selection: Selection): ReadonlySet<string> {
   const stretched = selection.lora.filter(({ hasMagnitude }) => hasMagnitude);
   return new Set([...selection.whole, ...stretched].map(({ module }) => module.name));
 }
@@ -188,8 +185,6 @@ export class Tracer {
     frozen: FrozenWeights;
     layout: ArenaLayout;
     selection: Selection;
-    /** `modulesApart` of the run. */
-    apart: ReadonlySet<string>;
     /** False for evaluation: parameters are there, gradients are not. */
     trained: boolean;
     /** Bytes that a binding may have; larger matrices are cut into slices. */
@@ -203,7 +198,7 @@ export class Tracer {
     this.maxBinding = options.maxBinding;
     const { lora, whole } = options.selection;
     this.whole = new Map(whole.map(({ module, parameter, key }) => [`${module.name}.${parameter}`, key]));
-    this.apart = options.apart;
+    this.apart = modulesApart(options.selection);
     this.targets = new Map(lora.map((target, index) => [target.module.name, { ...target, index }]));
   }
 
@@ -395,7 +390,10 @@ export class Tracer {
 
   private sharesBuffer(first: string, name: string, run: readonly string[], width: number): boolean {
     if (this.apart.has(first) || this.apart.has(name)) return false;
-    const dtype = this.frozen.typeOf(this.model.tensor(name, "weight"));
+    const tensor = this.model.tensor(name, "weight");
+    // What another graph keeps apart is not loaded again to be joined.
+    if (this.frozen.liesApart(this.model.tensor(run.at(-1)!, "weight"), tensor)) return false;
+    const dtype = this.frozen.typeOf(tensor);
     const rows = [...run, name].reduce((sum, part) => sum + this.model.module(part).outFeatures, 0);
     const fits = rows * width * bytesPerElement[dtype] <= this.maxBinding;
     return fits && dtype === this.frozen.typeOf(this.model.tensor(first, "weight"));

@@ -8,13 +8,7 @@ import type { Value } from "../graph/value.ts";
 import type { LoraContext } from "../lora/layer.ts";
 import type { Selection } from "../lora/targets.ts";
 import { FrozenWeights } from "../models/frozen.ts";
-import {
-  type KeyValueCache,
-  layOutTrainables,
-  type Model,
-  modulesApart,
-  Tracer,
-} from "../models/transformer.ts";
+import { type KeyValueCache, layOutTrainables, type Model, Tracer } from "../models/transformer.ts";
 import type { Head } from "../ops/crossEntropy.ts";
 import { DoraNorms } from "./doraNorms.ts";
 import { type TracedInputs, traceInputs } from "./tracedInputs.ts";
@@ -23,6 +17,8 @@ export interface AdaptedModelOptions {
   readonly gpu: Gpu;
   readonly kernels: Kernels;
   readonly model: Model;
+  /** The model's tensors on the device, where others read them too: whoever made them destroys them. */
+  readonly frozen?: FrozenWeights | undefined;
   readonly selection: Selection;
   readonly loraDropout: number;
   /** Starting values of every trainable tensor, by PEFT's key; in the engine's orientation, [out, in]. */
@@ -53,8 +49,9 @@ export class AdaptedModel {
   readonly selection: Selection;
   /** Trainable tensors by PEFT's key, with their shapes in the engine's orientation. */
   readonly layout: ArenaLayout;
+  /** The base model's tensors on the device. */
+  readonly frozen: FrozenWeights;
   private readonly options: AdaptedModelOptions;
-  private readonly frozen: FrozenWeights;
   /** Traced before there was anything to bind them to. */
   private readonly unbound: Record<"parameters" | "scales" | "norms", Value[]> = {
     parameters: [],
@@ -85,7 +82,7 @@ export class AdaptedModel {
         "Set lora_dropout to 0, or leave the output embedding out of target_modules.",
       );
     }
-    this.frozen = new FrozenWeights(gpu);
+    this.frozen = options.frozen ?? new FrozenWeights(gpu);
     if (selection.lora.some(({ hasMagnitude }) => hasMagnitude)) this.norms = this.traceNorms();
   }
 
@@ -158,14 +155,13 @@ export class AdaptedModel {
       this.onDevice = undefined;
     }
     this.norms?.destroy();
-    this.frozen.destroy();
+    if (!this.options.frozen) this.frozen.destroy();
   }
 
   private tracer(graph: Graph, selection: Selection, trained: boolean): Tracer {
     const { model, frozen, layout } = this;
-    const apart = modulesApart(this.selection);
     const { maxBinding } = this.gpu.traits;
-    return new Tracer({ graph, model, frozen, layout, selection, apart, trained, maxBinding });
+    return new Tracer({ graph, model, frozen, layout, selection, trained, maxBinding });
   }
 
   private traceNorms(): DoraNorms {
