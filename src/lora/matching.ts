@@ -86,11 +86,16 @@ function endsInPlainKey(name: string, key: string): boolean {
   return true;
 }
 
+/** The number of the layer that a module or a parameter belongs to: the first one that follows the name of a list. */
+export function layerOf(name: string): number | undefined {
+  return toIndex(/^.*?\.[^.]*\.(\d+)\./.exec(name)?.[1]);
+}
+
 /** The number of the layer that a module belongs to, as PEFT finds it: the first number after a list's name. */
 export function layerIndexOf(config: LoraConfig, path: string): (name: string) => number | undefined {
   const { layers_pattern } = config;
   if (layers_pattern === null || layers_pattern.length === 0) {
-    return (name) => toIndex(/^.*?\.[^.]*\.(\d+)\./.exec(name)?.[1]);
+    return layerOf;
   }
   const lists = typeof layers_pattern === "string" ? [layers_pattern] : layers_pattern;
   const patterns = lists.map((list) =>

@@ -7,6 +7,7 @@ import type { JsonObject } from "../base/json.ts";
 import type { RowLengths } from "../data/cuts.ts";
 import type { Fault } from "../data/faults.ts";
 import type { Message } from "../data/rows.ts";
+import type { AdapterFacts, AdapterFit, AdapterTensor, ParameterChange } from "../train/adapterFacts.ts";
 import type { DataEdit, DataFacts, RecordLine, RecordValues, ShownRow } from "../train/openData.ts";
 import type { Prompt } from "../train/prompts.ts";
 import type { EvaluationReport, Report, Sample, SampleReport, StepReport } from "../train/reports.ts";
@@ -16,6 +17,9 @@ import type { TrainOutcome } from "../train/session.ts";
 import type { MemoryEstimate } from "../train/trainer.ts";
 
 export type {
+  AdapterFacts,
+  AdapterFit,
+  AdapterTensor,
   DataEdit,
   DataFacts,
   EvaluationReport,
@@ -23,6 +27,7 @@ export type {
   Fault,
   MemoryEstimate,
   Message,
+  ParameterChange,
   Prompt,
   RecordLine,
   RecordValues,
@@ -122,12 +127,61 @@ export interface Progress {
   readonly total: number;
 }
 
+/** An adapter as PEFT saves it, as a folder or zipped; or a GGUF file with one. */
+export type AdapterSource = Folder | File;
+
+/** The base model that adapters are opened on. */
+export interface BaseFacts {
+  readonly label: string;
+  readonly modelType: string;
+  readonly parameters: number;
+  readonly layers: number;
+  /** The open run trains on the same files: both read one copy on the device, and the run's adapter can be used too. */
+  readonly ofRun: boolean;
+}
+
+export interface OpenedAdapterFacts extends AdapterFacts {
+  /** How other calls name it. */
+  readonly id: number;
+}
+
+/** One of the adapters that answer together: their changes of the base add up. */
+export interface AdapterUse {
+  /** Of `openAdapter`; "run" is the open run's own, as it is now. */
+  readonly id: number | "run";
+  /** From 0, the base model, over 1, as it was trained, to 2. */
+  readonly strength: number;
+  /** Numbers of layers that it leaves as they are; whatever lies in no layer stays on. */
+  readonly layersOff?: readonly number[] | undefined;
+}
+
+/**
+ * Adapters on a base model, beside a run or without one. Nothing is read to the device before something is asked; a
+ * change of adapters loads nothing of the base again.
+ */
+export interface AdapterApi {
+  /** Reads a base model's headers. Adapters that were opened on another are closed. */
+  openBase(model: Folder): Promise<Result<BaseFacts>>;
+  /** Closes it and its adapters, and gives back their memory. */
+  closeBase(): Promise<void>;
+  /** Reads an adapter and looks whether it fits the open base; one that does not can be looked at, not used. */
+  openAdapter(source: AdapterSource): Promise<Result<OpenedAdapterFacts>>;
+  /** How far it takes each parameter that it changes. Reads these of the base, which takes a while where it is large. */
+  adapterChanges(id: number): Promise<Result<readonly ParameterChange[]>>;
+  closeAdapter(id: number): Promise<void>;
+}
+
 /** Greedy, and as long as `max_new_tokens` says or 128 tokens, unless told otherwise. */
 export interface AnswerRequest extends Partial<Sampling> {
   readonly prompts: readonly Prompt[];
   readonly max_new_tokens?: number;
   /** The base model answers: the adapter is left out. */
   readonly asBase?: boolean;
+  /**
+   * Who answers in place of the open run's model as it is: the open base, or the run's, with these; with
+   * none, the base itself.
+   */
+  readonly adapters?: readonly AdapterUse[] | undefined;
 }
 
 /** An answer as far as it has come. */
