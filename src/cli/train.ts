@@ -1,6 +1,5 @@
 /** The command that trains: `npm run train -- …`, as USAGE says. */
-import { mkdir, writeFile } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { ConfigError } from "../base/errors.ts";
 import { readJsonObject } from "../base/read-json.ts";
@@ -9,10 +8,12 @@ import { Kernels } from "../gpu/kernels.ts";
 import { type Dataset, readDataset } from "../train/dataset.ts";
 import type { SampleReport } from "../train/reports.ts";
 import { parseRunFile } from "../train/runFile.ts";
+import type { SelfCheck } from "../train/selfCheck.ts";
 import { Session } from "../train/session.ts";
 import { faultError, lostError } from "../worker/device.ts";
 import { requestNodeDevice } from "./device.ts";
 import { fileSource, openDirectory, openRows } from "./files.ts";
+import { StagedFiles } from "./staged.ts";
 import { openChatTemplate, startTemplateThread } from "./templates.ts";
 
 const USAGE = `npm run train -- --model DIR --data FILE|DIR… --config run.json
@@ -89,6 +90,12 @@ function sampleLines({ step, samples }: SampleReport): string[] {
     `  greedy   ${JSON.stringify(greedy)}`,
     ...(sampled === null ? [] : [`  drawn    ${JSON.stringify(sampled)}`]),
   ]);
+}
+
+/** What an export's check has found. */
+function checkWords({ difference, moved }: SelfCheck): string {
+  const share = (value: number) => (value === 0 ? "nothing" : `${value.toExponential(1)} of the largest`);
+  return `its logits differ by ${share(difference)}; training has moved them by ${share(moved)}`;
 }
 
 async function main(): Promise<void> {
@@ -171,9 +178,13 @@ async function main(): Promise<void> {
     dataset: given.data.map((path) => basename(path)).join(", "),
     device: node.description,
   };
-  for (const [name, bytes] of await session.files(facts)) {
-    await mkdir(dirname(join(out, name)), { recursive: true });
-    await writeFile(join(out, name), bytes);
+  const staged = new StagedFiles(out);
+  let check: SelfCheck;
+  try {
+    check = await session.export("peft", facts, (file) => staged.write(file));
+    await staged.keep();
+  } finally {
+    await staged.discard();
   }
   const [first, last] = [session.reports[0], session.reports.at(-1)];
   if (first && last) {
@@ -187,6 +198,7 @@ async function main(): Promise<void> {
   if (steps < summary.steps) console.log("           early stopping has ended the run");
   if (best) console.log(`best       ${best.metric} ${best.value.toFixed(4)} after ${best.step} steps`);
   console.log(`adapter    ${out}, as it was after ${adapterStep} steps`);
+  console.log(`read back  ${checkWords(check)}`);
   session.destroy();
   node.device.destroy();
 }

@@ -6,12 +6,19 @@ import { Program } from "../graph/program.ts";
 import type { AdaptedModel } from "./adaptedModel.ts";
 import { writeMicroBatch } from "./tracedInputs.ts";
 
-/** ids [tokens] → [tokens][vocabulary], with the trainable tensors as they are now and without dropout. */
-export async function logitsOf(adapted: AdaptedModel, ids: Uint32Array): Promise<Float32Array[]> {
+/**
+ * ids [tokens] → [tokens][vocabulary], with the trainable tensors as they are now and without dropout; `asBase` leaves
+ * the adapter out.
+ */
+export async function logitsOf(
+  adapted: AdaptedModel,
+  ids: Uint32Array,
+  { asBase = false }: { readonly asBase?: boolean } = {},
+): Promise<Float32Array[]> {
   const { gpu, kernels } = adapted;
   const tokens = ids.length;
   const graph = new Graph(tokens, tokens);
-  const { inputs, hidden, head } = adapted.trace(graph, { longest: tokens, trains: false });
+  const { inputs, hidden, head } = adapted.trace(graph, { longest: tokens, trains: false, asBase });
   const logits = head.logits(hidden);
   graph.keep("logits", logits);
   const plan = makePlan(graph, gpu.traits);

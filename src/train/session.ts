@@ -1,5 +1,5 @@
 /** A run from files to files: opens a model, rows and maybe an adapter, and gives back the adapter's files. */
-import type { FileSet } from "../base/bytes.ts";
+import type { ByteSource, FileSet, FileStream } from "../base/bytes.ts";
 import { ConfigError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import { type ChatTemplate, chatTemplate, type FoundTemplate, templateAt } from "../data/chat.ts";
@@ -18,6 +18,7 @@ import { writeAdapter } from "../lora/writeAdapter.ts";
 import { AdaptedModel } from "./adaptedModel.ts";
 import type { Best } from "./best.ts";
 import { Evaluator } from "./evaluator.ts";
+import { bytesFileSet, type ExportFormat, exportChecked } from "./exports.ts";
 import { Generator } from "./generator.ts";
 import { initialValues, trainedValues } from "./initialValues.ts";
 import { logitsOf } from "./logits.ts";
@@ -29,6 +30,7 @@ import type { RowReader } from "./rowTokens.ts";
 import { type RunConfig, runFileOf } from "./runFile.ts";
 import { Sampler } from "./sampler.ts";
 import { GREEDY, type Sampling } from "./sampling.ts";
+import { checkPrompts, type SelfCheck } from "./selfCheck.ts";
 import { type MemoryEstimate, type Progress, Trainer } from "./trainer.ts";
 import { Watch } from "./watch.ts";
 
@@ -73,6 +75,14 @@ export interface TrainOutcome {
   readonly best: Best | undefined;
   /** The step whose values the adapter has: the last one taken, or the best of a run that ends with that. */
   readonly adapterStep: number;
+}
+
+/** What a run does not know of itself. */
+export interface ExportFacts {
+  /** The base model's name or folder. */
+  readonly baseModel: string | null;
+  readonly dataset: string;
+  readonly device: string | null;
 }
 
 export interface AnswerOptions extends Partial<Sampling> {
@@ -298,11 +308,7 @@ export class Session {
   }
 
   /** The adapter as it is now, as PEFT's save_pretrained would write it, with tokenizer, chat template, model card and metrics. */
-  async files(facts: {
-    baseModel: string | null;
-    dataset: string;
-    device: string | null;
-  }): Promise<Map<string, Uint8Array>> {
+  async files(facts: ExportFacts): Promise<Map<string, Uint8Array>> {
     this.checkUsable();
     const { adapted, loaded, sources, summary } = this;
     const { selection } = adapted;
@@ -313,10 +319,7 @@ export class Session {
     const kept = loaded?.adapter.kept ?? [];
     const files = await writeAdapter(config, selection, (key) => values.get(key)!, kept);
     const text = new TextEncoder();
-    const { isDefault, source } = this.template;
-    const hasTurns = sources.rows.some((row) => "messages" in row);
-    // Without conversations the plain way of writing them, which is not the model's, was of no account.
-    const trainedWith = hasTurns || !isDefault ? source : undefined;
+    const { trainedWith } = this;
     for (const [name, bytes] of await tokenizerFiles(sources.model, trainedWith)) files.set(name, bytes);
     const { tokenised, heldOut } = summary;
     const card = modelCard({
@@ -348,11 +351,42 @@ export class Session {
     return files;
   }
 
+  /**
+   * What is trained now, written by `write`, which gives back what was written: that is read, run and compared with the
+   * model as it is. Throws where the format cannot hold it, or what was written is another model.
+   */
+  async export(
+    format: ExportFormat,
+    facts: ExportFacts,
+    write: (file: FileStream) => Promise<ByteSource>,
+  ): Promise<SelfCheck> {
+    const { adapted, opened, sources, summary } = this;
+    const baseName = facts.baseModel ?? "base";
+    const name = `${baseName.split(/[\\/]/).findLast((part) => part !== "") ?? "base"}-lora`;
+    return exportChecked(
+      format,
+      {
+        ...{ live: adapted, opened, run: sources.run, baseName, name },
+        ...{ template: this.trainedWith, startTemplates: sources.startTemplates },
+        adapter: bytesFileSet(name, await this.files(facts)),
+        prompts: checkPrompts(summary.tokenised.rows, opened.model.config),
+      },
+      write,
+    );
+  }
+
   destroy(): void {
     this.template.close();
     this.trainer.destroy();
     this.watch.destroy();
     this.adapted.destroy();
+  }
+
+  /** Without conversations the plain way of writing them, which is not the model's, was of no account. */
+  private get trainedWith(): FoundTemplate | undefined {
+    const { isDefault, source } = this.template;
+    const hasTurns = this.sources.rows.some((row) => "messages" in row);
+    return hasTurns || !isDefault ? source : undefined;
   }
 
   /** Takes the steps up to the next look at the model. */

@@ -1,0 +1,144 @@
+/** What was trained, in the forms that other tools read; each is read back and run before it is handed over. */
+import type { ByteSource, FileSet, FileStream } from "../base/bytes.ts";
+import { chatTemplate, type FoundTemplate } from "../data/chat.ts";
+import { modelfile, type TurnFrames, turnFrames } from "../data/modelfile.ts";
+import type { StartTemplatePort } from "../data/templateWorker.ts";
+import { openGguf } from "../formats/gguf.ts";
+import { writeGguf } from "../formats/gguf-writer.ts";
+import { arraySource, mapFileSet } from "../formats/sources.ts";
+import { ggufAdapter } from "../lora/exportGguf.ts";
+import { loadAdapter, readAdapter } from "../lora/readAdapter.ts";
+import { adapterOfGguf } from "../lora/readGguf.ts";
+import { checkpointTensor } from "../models/frozen.ts";
+import { ggufNames } from "../models/ggufNames.ts";
+import { AdaptedModel } from "./adaptedModel.ts";
+import { initialValues } from "./initialValues.ts";
+import type { OpenedModel } from "./openModel.ts";
+import type { RunConfig } from "./runFile.ts";
+import { compareWritten, type SelfCheck } from "./selfCheck.ts";
+
+export const EXPORT_FORMATS = ["peft", "gguf"] as const;
+export type ExportFormat = (typeof EXPORT_FORMATS)[number];
+
+/** What is handed on: what was trained, as it runs and as PEFT writes it. */
+export interface Exportable {
+  readonly live: AdaptedModel;
+  readonly opened: OpenedModel;
+  readonly run: RunConfig;
+  /** In PEFT's form, with what goes with it. */
+  readonly adapter: FileSet;
+  /** What Ollama knows the base model by. */
+  readonly baseName: string;
+  /** What files are called that are not called as everyone calls them. */
+  readonly name: string;
+  /** How conversations are written; undefined where the model knows no way. */
+  readonly template: FoundTemplate | undefined;
+  readonly startTemplates: StartTemplatePort;
+  /** Token rows on which what was written must agree with what runs. */
+  readonly prompts: readonly Uint32Array[];
+}
+
+/** The files of an export, made as they are taken. Throws FormatError where the format cannot hold what was trained. */
+export async function exportFiles(format: ExportFormat, from: Exportable): Promise<FileStream[]> {
+  switch (format) {
+    case "peft":
+      return from.adapter.names().map((name) => fileStream(from.adapter.open(name)!));
+    case "gguf": {
+      const { metadata, tensors } = ggufAdapter(
+        await readAdapter(from.adapter),
+        ggufNames(from.opened.model.config),
+      );
+      const file = writeGguf(`${from.name}.gguf`, metadata, tensors);
+      const recipe = modelfile(from.baseName, file.name, await framesOf(from));
+      return [file, textStream(`${from.name}.Modelfile`, recipe)];
+    }
+    default:
+      return format satisfies never;
+  }
+}
+
+/**
+ * What the logits of an export may be off by. PEFT's files hold the very numbers. A GGUF adapter has one alpha; where
+ * modules have different ones, B is multiplied and rounded to f32 once more: 6e-8 of each of its values.
+ */
+const ALLOWED: Readonly<Record<ExportFormat, number>> = { peft: 1e-6, gguf: 1e-5 };
+const CALLED: Readonly<Record<ExportFormat, string>> = {
+  peft: "The adapter's folder",
+  gguf: "The GGUF adapter",
+};
+
+/**
+ * Writes an export by `write`, which gives back what was written, and compares the logits of that with those of the
+ * model as it runs. Throws where the format cannot hold it, and where what was written cannot be read back or is
+ * another model; whoever writes then takes the files away again.
+ */
+export async function exportChecked(
+  format: ExportFormat,
+  from: Exportable,
+  write: (file: FileStream) => Promise<ByteSource>,
+): Promise<SelfCheck> {
+  const written = new Map<string, ByteSource>();
+  for (const file of await exportFiles(format, from)) written.set(file.name, await write(file));
+  const open = () => openWritten(format, from, mapFileSet(from.name, written));
+  return compareWritten(from.live, open, from.prompts, { what: CALLED[format], allowed: ALLOWED[format] });
+}
+
+/** What was written, ready to run. */
+async function openWritten(format: ExportFormat, from: Exportable, written: FileSet): Promise<AdaptedModel> {
+  switch (format) {
+    case "peft":
+      return adapterModel(from, written);
+    case "gguf": {
+      const file = await openGguf(written.open(`${from.name}.gguf`)!);
+      const files = await adapterOfGguf(file, ggufNames(from.opened.model.config), from.name);
+      return adapterModel(from, bytesFileSet(from.name, files));
+    }
+    default:
+      return format satisfies never;
+  }
+}
+
+/** An adapter's folder on the base as it lies on the device. */
+async function adapterModel({ live, opened, run }: Exportable, files: FileSet): Promise<AdaptedModel> {
+  const { gpu, kernels, frozen } = live;
+  const { model, tensors } = opened;
+  const adapter = await loadAdapter(await readAdapter(files), model.modules, model.config.modelType, (name) =>
+    checkpointTensor(tensors, name),
+  );
+  const { selection } = adapter;
+  const initial = await initialValues(model, selection, run, adapter);
+  return new AdaptedModel({ gpu, kernels, model, frozen, selection, initial, loraDropout: 0 });
+}
+
+/** How the model's template frames turns, where it does no more than that. */
+async function framesOf({ template, opened, startTemplates }: Exportable): Promise<TurnFrames | undefined> {
+  if (!template) return undefined;
+  const chat = chatTemplate(template, opened.tokenizer, startTemplates);
+  try {
+    return await turnFrames(chat, opened.tokenizer);
+  } finally {
+    chat.close();
+  }
+}
+
+/** Files that are in memory. */
+export function bytesFileSet(label: string, files: ReadonlyMap<string, Uint8Array>): FileSet {
+  const sources = [...files].map(([name, bytes]) => [name, arraySource(bytes, name)] as const);
+  return mapFileSet(label, new Map(sources));
+}
+
+const PIECE_BYTES = 4 << 20;
+
+function fileStream({ name, size, read }: ByteSource): FileStream {
+  return {
+    name,
+    byteLength: size,
+    async *pieces() {
+      for (let at = 0; at < size; at += PIECE_BYTES) yield await read(at, Math.min(size, at + PIECE_BYTES));
+    },
+  };
+}
+
+function textStream(name: string, text: string): FileStream {
+  return fileStream(arraySource(new TextEncoder().encode(text), name));
+}

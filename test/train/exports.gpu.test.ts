@@ -1,0 +1,221 @@
+/** Every export is read back and run before it is handed over: what agrees, and what is refused. */
+import { readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { FileStream } from "../../src/base/bytes.ts";
+import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
+import { toFloat32 } from "../../src/formats/floats.ts";
+import { openSafetensors, writeSafetensors } from "../../src/formats/safetensors.ts";
+import { arraySource } from "../../src/formats/sources.ts";
+import { BLOCK_BYTES, Gpu } from "../../src/gpu/device.ts";
+import { Kernels } from "../../src/gpu/kernels.ts";
+import type { ExportFormat } from "../../src/train/exports.ts";
+import { largestDifference } from "../../src/train/selfCheck.ts";
+import type { Session } from "../../src/train/session.ts";
+import { DUMPS, openParitySession } from "./parityRun.ts";
+
+let node: NodeDevice;
+let gpu: Gpu;
+let kernels: Kernels;
+beforeAll(async () => {
+  node = await requestNodeDevice({ limits: "default" });
+  gpu = new Gpu(node.device);
+  kernels = new Kernels(gpu);
+});
+afterAll(() => node.device.destroy());
+
+const facts = { baseModel: "bases/tiny", dataset: "rows", device: null };
+const WEIGHTS = "adapter_model.safetensors";
+
+/** After two large steps. */
+async function trained(name: string): Promise<Session> {
+  const session = await openParitySession(gpu, kernels, name, ({ train }) =>
+    Object.assign(train, { max_steps: 2, learning_rate: 0.02, warmup_steps: 0 }),
+  );
+  await session.prepare();
+  await session.run(() => {});
+  return session;
+}
+
+type Spoil = (bytes: Uint8Array, name: string) => Uint8Array | Promise<Uint8Array>;
+
+/** Keeps what is written in memory, spoilt on the way where a test wants that. */
+function keeping(spoil: Spoil = (bytes) => bytes) {
+  const files = new Map<string, Uint8Array>();
+  const write = async (file: FileStream) => {
+    const bytes = new Uint8Array(file.byteLength);
+    let at = 0;
+    for await (const piece of file.pieces()) {
+      bytes.set(piece, at);
+      at += piece.length;
+    }
+    expect(at).toBe(bytes.length);
+    const kept = await spoil(bytes, file.name);
+    files.set(file.name, kept);
+    return arraySource(kept, file.name);
+  };
+  return { files, write };
+}
+
+describe("an export", () => {
+  it.each<[name: string, format: ExportFormat]>([
+    ["llama_all_linear", "peft"],
+    ["llama_dora", "peft"],
+    ["gpt2_whole", "peft"],
+    ["gpt2_bias_all", "peft"],
+    ["llama_rank_pattern", "gguf"],
+    ["gpt2_all_linear", "gguf"],
+  ])("gives the logits of the run, and leaves the run as it was: %s as %s", async (name, format) => {
+    const session = await trained(name);
+    const before = await session.logits(Uint32Array.of(5, 9, 17));
+    const held = gpu.totalBytes();
+    const { files, write } = keeping();
+    const check = await session.export(format, facts, write);
+    expect(check.difference).toBeLessThanOrEqual(format === "peft" ? 0 : 1e-6);
+    expect(check.moved).toBeGreaterThan(1e-3);
+    expect(check.tokens).toBeGreaterThan(20);
+    expect(gpu.totalBytes()).toBe(held);
+    expect(await session.logits(Uint32Array.of(5, 9, 17))).toEqual(before);
+    if (format === "gguf") expect([...files.keys()]).toEqual(["tiny-lora.gguf", "tiny-lora.Modelfile"]);
+    session.destroy();
+    expect(gpu.totalBytes()).toBe(BLOCK_BYTES);
+  });
+});
+
+type Tensors = Map<string, { shape: readonly number[]; values: Float32Array }>;
+
+/** Changes the tensors of a safetensors file. */
+const inTensors =
+  (change: (tensors: Tensors) => void): Spoil =>
+  async (bytes, name) => {
+    if (name !== WEIGHTS) return bytes;
+    const file = await openSafetensors(arraySource(bytes, name));
+    const tensors: Tensors = new Map();
+    for (const [key, tensor] of file.tensors) {
+      tensors.set(key, { shape: tensor.shape, values: toFloat32(await tensor.read(), tensor.dtype).slice() });
+    }
+    change(tensors);
+    const written = [...tensors].map(([name, { shape, values }]) => {
+      return { name, dtype: "F32" as const, shape, bytes: new Uint8Array(values.buffer) };
+    });
+    return writeSafetensors(written, { format: "pt" });
+  };
+
+const inConfig =
+  (change: Record<string, unknown>): Spoil =>
+  (bytes, name) => {
+    if (name !== "adapter_config.json") return bytes;
+    const config = JSON.parse(new TextDecoder().decode(bytes)) as object;
+    return new TextEncoder().encode(JSON.stringify({ ...config, ...change }));
+  };
+
+const keyOf = (layer: number, half: string) =>
+  `base_model.model.model.layers.${layer}.self_attn.q_proj.lora_${half}.weight`;
+
+const FAULTS: Record<string, readonly [format: ExportFormat, spoil: Spoil, says: RegExp]> = {
+  "a swapped pair": [
+    "peft",
+    inTensors((tensors) => {
+      for (const half of ["A", "B"]) {
+        const [one, other] = [keyOf(0, half), keyOf(1, half)];
+        const kept = tensors.get(one)!;
+        tensors.set(one, tensors.get(other)!);
+        tensors.set(other, kept);
+      }
+    }),
+    /differ from the trained model's by \S+ of the largest; 1\.0e-6 is allowed/,
+  ],
+  "another alpha": ["peft", inConfig({ lora_alpha: 17 }), /differ from the trained model's/],
+  "rows that changed places": [
+    "peft",
+    inTensors((tensors) => {
+      const { values, shape } = tensors.get(keyOf(1, "B"))!;
+      const [, r] = shape as [number, number];
+      const row = values.slice(0, r);
+      values.copyWithin(0, r, 2 * r);
+      values.set(row, r);
+    }),
+    /differ from the trained model's/,
+  ],
+  "one sign": [
+    "peft",
+    inTensors((tensors) => {
+      tensors.get(keyOf(0, "B"))!.values[0]! *= -1;
+    }),
+    /differ from the trained model's/,
+  ],
+  "a value that is no number": [
+    "peft",
+    inTensors((tensors) => {
+      tensors.get(keyOf(0, "A"))!.values[3] = Number.NaN;
+    }),
+    /holds NaN at index 3/,
+  ],
+  "missing bytes": [
+    "peft",
+    (bytes, name) => (name === WEIGHTS ? bytes.subarray(0, bytes.length - 4) : bytes),
+    /adapter_model\.safetensors/,
+  ],
+  "a GGUF's other alpha": [
+    "gguf",
+    (bytes, name) => (name.endsWith(".gguf") ? withAlpha(bytes, 17) : bytes),
+    /The GGUF adapter, read back, gave logits that differ/,
+  ],
+  "a GGUF's missing bytes": [
+    "gguf",
+    (bytes, name) => (name.endsWith(".gguf") ? bytes.subarray(0, bytes.length - 32) : bytes),
+    /tiny-lora\.gguf/,
+  ],
+};
+
+/** Sets adapter.lora.alpha in a file's bytes: the key, its type (4 bytes), the f32. */
+function withAlpha(bytes: Uint8Array, alpha: number): Uint8Array {
+  const changed = bytes.slice();
+  const at = Buffer.from(changed.buffer).indexOf("adapter.lora.alpha") + "adapter.lora.alpha".length + 4;
+  new DataView(changed.buffer).setFloat32(at, alpha, true);
+  return changed;
+}
+
+describe("what is not the trained model", () => {
+  let session: Session;
+  beforeAll(async () => {
+    session = await trained("llama_all_linear");
+  });
+  afterAll(() => session.destroy());
+
+  it.each(Object.entries(FAULTS))(
+    "is refused for %s, and nothing is lost",
+    async (_, [format, spoil, says]) => {
+      const held = gpu.totalBytes();
+      await expect(session.export(format, facts, keeping(spoil).write)).rejects.toThrow(says);
+      expect(gpu.totalBytes()).toBe(held);
+      const { difference } = await session.export(format, facts, keeping().write);
+      expect(difference).toBeLessThan(1e-6);
+    },
+  );
+
+  it("is refused by name where the format cannot hold it", async () => {
+    const dora = await trained("llama_dora");
+    const { files, write } = keeping();
+    await expect(dora.export("gguf", facts, write)).rejects.toThrow(/use_dora true.*DoRA's magnitudes/);
+    expect(files.size).toBe(0);
+    dora.destroy();
+  });
+});
+
+it("counts a logit that is no number as a difference", () => {
+  const wanted = [Float32Array.of(1, -4), Float32Array.of(2, 3)];
+  expect(largestDifference([Float32Array.of(1, -4), Float32Array.of(2, 3.5)], wanted)).toBe(0.125);
+  const broken = [Float32Array.of(Number.NaN, -4), Float32Array.of(2, 3)];
+  expect(largestDifference(broken, wanted)).toBeNaN();
+});
+
+it("has the tokenizer of the base in PEFT's folder, byte for byte", async () => {
+  const session = await trained("llama_defaults");
+  const { files, write } = keeping();
+  await session.export("peft", facts, write);
+  session.destroy();
+  const base = `${DUMPS}/bases/llama`;
+  for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
+    expect(Buffer.from(files.get(name)!).equals(readFileSync(`${base}/${name}`)), name).toBe(true);
+  }
+});
