@@ -1,6 +1,7 @@
 import { ConfigError } from "../base/errors.ts";
 import { show } from "../base/json.ts";
 import { normalPair, philox, seedKey } from "../base/random.ts";
+import { orthonormal } from "./orthonormal.ts";
 import type { LoraTarget } from "./targets.ts";
 
 /** What LoRA adds to a module: A [r, in] and B [out, r], row-major, and B's bias [out] where it has one. */
@@ -11,7 +12,11 @@ export interface LoraStart {
 }
 
 /** Keep these numbers apart from those of dropout and of the rows' order, which use the same seed. */
-const STREAM = { a: 0x4c6f5241, b: 0x4c6f5242, bias: 0x4c6f5243, rotation: 0x4c6f5251 };
+const STREAM = {
+  ...{ a: 0x4c6f5241, b: 0x4c6f5242, bias: 0x4c6f5243 },
+  ...{ rotation: 0x4c6f5251, sketch: 0x4c6f5253 },
+};
+type Stream = keyof typeof STREAM;
 
 /**
  * The values that a new adapter starts from, PEFT's distributions by `init_lora_weights`:
@@ -26,35 +31,33 @@ const STREAM = { a: 0x4c6f5241, b: 0x4c6f5242, bias: 0x4c6f5243, rotation: 0x4c6
 export function initialStart(target: LoraTarget, init: boolean | string, seed: number): LoraStart {
   const { module, r, hasBias } = target;
   const { name, inFeatures, outFeatures } = module;
-  const uniform = (stream: number, count: number, bound: number) =>
+  const uniform = (stream: Stream, count: number, bound: number) =>
     // Half a step makes the numbers symmetric about zero.
     draw(seed, name, stream, count, (words) =>
       Array.from(words, (word) => bound * ((word + 0.5) * 2 ** -31 - 1)),
     );
-  const normal = (stream: number, count: number, deviation: number) =>
-    draw(seed, name, stream, count, (words) =>
-      [...normalPair(words[0]!, words[1]!), ...normalPair(words[2]!, words[3]!)].map((z) => deviation * z),
-    );
-  const uniformA = () => uniform(STREAM.a, r * inFeatures, 1 / Math.sqrt(inFeatures));
+  const normal = (stream: Stream, count: number, deviation: number) =>
+    normals(seed, name, stream, count, deviation);
+  const uniformA = () => uniform("a", r * inFeatures, 1 / Math.sqrt(inFeatures));
   const zeroB = () => new Float32Array(outFeatures * r);
   if (module.kind === "embedding") {
-    const a = init === false ? normal(STREAM.a, r * inFeatures, 1) : new Float32Array(r * inFeatures);
-    return { a, b: normal(STREAM.b, outFeatures * r, 1) };
+    const a = init === false ? normal("a", r * inFeatures, 1) : new Float32Array(r * inFeatures);
+    return { a, b: normal("b", outFeatures * r, 1) };
   }
   switch (init) {
     case true:
       return { a: uniformA(), b: zeroB(), ...(hasBias ? { bias: new Float32Array(outFeatures) } : {}) };
     case "gaussian":
-      return { a: normal(STREAM.a, r * inFeatures, 1 / r), b: zeroB() };
+      return { a: normal("a", r * inFeatures, 1 / r), b: zeroB() };
     case false: {
       const bound = 1 / Math.sqrt(r);
-      const b = uniform(STREAM.b, outFeatures * r, bound);
-      return { a: uniformA(), b, ...(hasBias ? { bias: uniform(STREAM.bias, outFeatures, bound) } : {}) };
+      const b = uniform("b", outFeatures * r, bound);
+      return { a: uniformA(), b, ...(hasBias ? { bias: uniform("bias", outFeatures, bound) } : {}) };
     }
     case "orthogonal": {
-      const rotation = orthogonalMatrix(normal(STREAM.rotation, r * r, 1), r);
-      const mixA = normal(STREAM.a, inFeatures * (r / 2), 0.1);
-      const mixB = normal(STREAM.b, outFeatures * (r / 2), 0.1);
+      const rotation = rotationOf(normal("rotation", r * r, 1), r);
+      const mixA = normal("a", inFeatures * (r / 2), 0.1);
+      const mixB = normal("b", outFeatures * (r / 2), 0.1);
       return {
         a: transposed(rotatedRows(mixA, rotation, r, 0), r),
         b: rotatedRows(mixB, rotation, r, 1),
@@ -68,11 +71,24 @@ export function initialStart(target: LoraTarget, init: boolean | string, seed: n
   }
 }
 
+/** Normal numbers of a stream, which depend on the seed and the module's name alone. */
+export function normals(
+  seed: number,
+  name: string,
+  stream: Stream,
+  count: number,
+  deviation: number,
+): Float32Array {
+  return draw(seed, name, stream, count, (words) =>
+    [...normalPair(words[0]!, words[1]!), ...normalPair(words[2]!, words[3]!)].map((z) => deviation * z),
+  );
+}
+
 /** `count` numbers, four of each counter of the stream. */
 function draw(
   seed: number,
   name: string,
-  stream: number,
+  stream: Stream,
   count: number,
   four: (words: Uint32Array) => number[],
 ): Float32Array {
@@ -80,7 +96,7 @@ function draw(
   const [hashLow, hashHigh] = nameHash(name);
   const numbers = new Float32Array(count);
   for (let i = 0; i < count; i += 4) {
-    const words = philox(key, [i / 4, hashLow, hashHigh, stream]);
+    const words = philox(key, [i / 4, hashLow, hashHigh, STREAM[stream]]);
     const values = four(words);
     for (let j = 0; j < 4 && i + j < count; j++) numbers[i + j] = values[j]!;
   }
@@ -88,40 +104,30 @@ function draw(
 }
 
 /**
- * Q of X = Q·R, both [r, r] row-major, by Householder's reflections with the signs of LAPACK, which PyTorch calls: a
- * column's sign follows from X, so Q is not drawn evenly from all rotations, and neither is PEFT's.
+ * The rows of Q of X = Q·R, X [r, r] row-major. A column's sign follows from X, so Q is not drawn evenly from all
+ * rotations, and neither is PEFT's.
  */
-function orthogonalMatrix(x: Float32Array, r: number): Float64Array {
-  const rest = Float64Array.from(x);
-  const q = new Float64Array(r * r);
-  for (let i = 0; i < r; i++) q[i * r + i] = 1;
-  for (let k = 0; k + 1 < r; k++) {
-    const v = Float64Array.from({ length: r }, (_, i) => (i < k ? 0 : rest[i * r + k]!));
-    const length = Math.hypot(...v);
-    v[k]! += v[k]! < 0 ? -length : length;
-    const twice = 2 / v.reduce((sum, value) => sum + value * value, 0);
-    for (let j = k; j < r; j++) {
-      let dot = 0;
-      for (let i = k; i < r; i++) dot += v[i]! * rest[i * r + j]!;
-      for (let i = k; i < r; i++) rest[i * r + j]! -= twice * dot * v[i]!;
-    }
-    for (let i = 0; i < r; i++) {
-      let dot = 0;
-      for (let j = k; j < r; j++) dot += q[i * r + j]! * v[j]!;
-      for (let j = k; j < r; j++) q[i * r + j]! -= twice * dot * v[j]!;
-    }
-  }
-  return q;
+function rotationOf(x: Float32Array, r: number): Float64Array[] {
+  const columns = Array.from({ length: r }, (_, j) =>
+    Float64Array.from({ length: r }, (_, i) => x[i * r + j]!),
+  );
+  const q = orthonormal(columns);
+  return Array.from({ length: r }, (_, i) => Float64Array.from(q, (column) => column[i]!));
 }
 
 /** [count, r]: each row of `mix` [count, r/2] times every second row of the rotation, from `first` on. */
-function rotatedRows(mix: Float32Array, rotation: Float64Array, r: number, first: 0 | 1): Float32Array {
+function rotatedRows(
+  mix: Float32Array,
+  rotation: readonly Float64Array[],
+  r: number,
+  first: 0 | 1,
+): Float32Array {
   const half = r / 2;
   const rows = new Float32Array(2 * mix.length);
   for (let row = 0; row < mix.length / half; row++) {
     for (let j = 0; j < r; j++) {
       let sum = 0;
-      for (let i = 0; i < half; i++) sum += mix[row * half + i]! * rotation[(2 * i + first) * r + j]!;
+      for (let i = 0; i < half; i++) sum += mix[row * half + i]! * rotation[2 * i + first]![j]!;
       rows[row * r + j] = sum;
     }
   }
