@@ -6,6 +6,7 @@ step is the sum of all its rows' nats over all its targets, however the step was
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from bases import seed_of
 from corpus import EOS
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from peft.optimizers import create_loraplus_optimizer
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, get_scheduler
 
@@ -94,18 +96,38 @@ def adapter_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def make_optimizer(model: torch.nn.Module, train: dict) -> torch.optim.Optimizer:
-    """The Trainer's two groups: biases and norm weights do not decay."""
-    decayed = set(Trainer.get_decay_parameter_names(None, model))
-    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(
-        [
-            {"params": [p for name, p in trained if name in decayed], "weight_decay": train["weight_decay"]},
+    """PEFT's own LoRA+, or the Trainer's two groups: biases and norm weights do not decay."""
+    lr, decay = train["learning_rate"], train["weight_decay"]
+    adamw = {"lr": lr, "betas": (train["adam_beta1"], train["adam_beta2"]), "eps": train["adam_epsilon"]}
+    if "loraplus_lr_ratio" in train:
+        embedding = {key: train[key] for key in ["loraplus_lr_embedding"] if key in train}
+        optimizer = create_loraplus_optimizer(
+            model, torch.optim.AdamW, loraplus_lr_ratio=train["loraplus_lr_ratio"], loraplus_weight_decay=decay,
+            **embedding, **adamw,
+        )  # fmt: skip
+    else:
+        decayed = set(Trainer.get_decay_parameter_names(None, model))
+        trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for name, p in trained if name in decayed], "weight_decay": decay},
             {"params": [p for name, p in trained if name not in decayed], "weight_decay": 0.0},
-        ],
-        lr=train["learning_rate"],
-        betas=(train["adam_beta1"], train["adam_beta2"]),
-        eps=train["adam_epsilon"],
-    )
+        ]
+        optimizer = torch.optim.AdamW(groups, **adamw)
+    for group in train.get("param_groups", []):
+        regroup(optimizer, model, **group)
+    return optimizer
+
+
+def regroup(optimizer: torch.optim.Optimizer, model: torch.nn.Module, params: str, **rates: float) -> None:
+    """Gives the tensors whose whole name a pattern matches rates of their own, unless an earlier pattern has."""
+    matched = {id(p) for name, p in model.named_parameters() if re.fullmatch(params, key_of(name))}
+    for group in list(optimizer.param_groups):
+        taken = [p for p in group["params"] if id(p) in matched]
+        if not taken or group.get("regrouped"):
+            continue
+        group["params"] = [p for p in group["params"] if id(p) not in matched]
+        rates_of_group = {"lr": group["lr"], "weight_decay": group["weight_decay"]} | rates
+        optimizer.add_param_group({"params": taken, "regrouped": True} | rates_of_group)
 
 
 def warmup_steps(train: dict, total: int) -> int:
@@ -151,7 +173,7 @@ def train(model: torch.nn.Module, rows: list[list[int]], stated: dict) -> Run:
     for step in range(total):
         loss, tokens = backward_step(model, epoch[step % len(epoch)])
         grad_norm = clip(parameters, settings["max_grad_norm"])
-        lr = optimizer.param_groups[0]["lr"]
+        lr = settings["learning_rate"] * schedule.lr_lambdas[0](step)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
@@ -159,13 +181,17 @@ def train(model: torch.nn.Module, rows: list[list[int]], stated: dict) -> Run:
     return Run(metrics, initial, adapter_state(model))
 
 
+def key_of(name: str) -> str:
+    """The name that a parameter has in an adapter file."""
+    return re.sub(r"\.(modules_to_save\.)?default(?=\.|$)", "", name).replace("vector.weight", "vector")
+
+
 def gradients_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Gradients under the names that PEFT gives the tensors in an adapter file."""
     gradients = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = name.replace(".modules_to_save.default.", ".").replace(".default.", ".")
-            gradients[key] = (torch.zeros_like(parameter) if parameter.grad is None else parameter.grad).clone()
+            gradients[key_of(name)] = (torch.zeros_like(parameter) if parameter.grad is None else parameter.grad).clone()
     return gradients
 
 

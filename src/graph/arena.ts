@@ -11,8 +11,6 @@ export interface ArenaTensor {
   readonly name: string;
   readonly shape: readonly number[];
   readonly place: ArenaPlace;
-  /** Index of the optimizer's parameter group. */
-  readonly group: number;
 }
 
 /** Where each tensor lies, known before anything is allocated. */
@@ -51,8 +49,8 @@ export class ArenaLayout {
     });
   }
 
-  place(name: string, shape: readonly number[], group = 0): ArenaTensor {
-    return this.placeTogether([{ name, shape, group }])[0]!;
+  place(name: string, shape: readonly number[]): ArenaTensor {
+    return this.placeTogether([{ name, shape }])[0]!;
   }
 
   /** Bytes of one of the four arenas. */
@@ -67,13 +65,13 @@ export class ArenaLayout {
     return count;
   }
 
-  /** The parameter group of each 256-byte block of a chunk. Gaps belong to group 0; they stay zero. */
-  groupOfBlocks(chunk: number): Uint32Array {
+  /** The parameter group of each 256-byte block of a chunk, by tensors' names. Gaps are in group 0; they stay zero. */
+  groupOfBlocks(chunk: number, groupOf: (name: string) => number): Uint32Array {
     const groups = new Uint32Array(this.chunkBytes[chunk]! / 256);
-    for (const { shape, place, group } of this.tensors.values()) {
+    for (const { name, shape, place } of this.tensors.values()) {
       if (place.chunk !== chunk) continue;
       const blocks = blockBytes(4 * shape.reduce((product, size) => product * size, 1)) / 256;
-      groups.fill(group, place.byteOffset / 256, place.byteOffset / 256 + blocks);
+      groups.fill(groupOf(name), place.byteOffset / 256, place.byteOffset / 256 + blocks);
     }
     return groups;
   }

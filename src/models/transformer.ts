@@ -50,10 +50,6 @@ export interface KeyValueCache {
   readonly layers: readonly Value[];
 }
 
-/** Parameter groups of the optimizer: Trainer's AdamW decays neither biases nor the weights of norms. */
-export const DECAYED = 0;
-export const UNDECAYED = 1;
-
 /** Everything about a model that does not depend on the micro-batch. */
 export class Model {
   readonly config: ModelConfig;
@@ -132,22 +128,19 @@ export function layOutTrainables(model: Model, selection: Selection, layout: Are
     if (adapted.length === 0) continue;
     layout.placeTogether(
       adapted.flatMap(({ module, r, hasBias }) => [
-        { name: loraKey(module.name, "lora_A", module.kind), shape: [r, module.inFeatures], group: DECAYED },
-        { name: loraKey(module.name, "lora_B", module.kind), shape: [module.outFeatures, r], group: DECAYED },
-        ...(hasBias
-          ? [{ name: loraBiasKey(module.name), shape: [module.outFeatures], group: UNDECAYED }]
-          : []),
+        { name: loraKey(module.name, "lora_A", module.kind), shape: [r, module.inFeatures] },
+        { name: loraKey(module.name, "lora_B", module.kind), shape: [module.outFeatures, r] },
+        ...(hasBias ? [{ name: loraBiasKey(module.name), shape: [module.outFeatures] }] : []),
       ]),
     );
   }
   for (const { module, hasMagnitude } of selection.lora) {
-    if (hasMagnitude) layout.place(magnitudeKey(module.name), [module.outFeatures], DECAYED);
+    if (hasMagnitude) layout.place(magnitudeKey(module.name), [module.outFeatures]);
   }
   for (const { module, parameter, key } of selection.whole) {
     const shape = module.parameters[parameter]!;
-    const decayed = parameter !== "bias" && module.kind !== "norm";
     const turned = module.kind === "conv1d" && shape.length === 2 ? [shape[1]!, shape[0]!] : shape;
-    layout.place(key, turned, decayed ? DECAYED : UNDECAYED);
+    layout.place(key, turned);
   }
 }
 

@@ -2,6 +2,7 @@ import { TRUNCATION_MODES, type TruncationMode } from "../data/cuts.ts";
 import { DATA_FORMATS, type DataFormat } from "../data/formats/reading.ts";
 import type { ColumnMapping } from "../data/mapping.ts";
 import { BEST_METRICS, type BestSettings } from "./best.ts";
+import type { GroupedTrainConfig } from "./parameterGroups.ts";
 import type { SampleSettings } from "./samples.ts";
 
 /**
@@ -22,21 +23,20 @@ export type TrainField = { description: string } & (
   | { kind: "name"; default: string }
   | { kind: "mapping"; default: null }
   | { kind: "samples"; default: null }
+  | { kind: "groups"; default: null }
 );
 
 export const SCHEDULES = ["constant", "linear", "cosine", "constant_with_warmup"] as const;
 export type Schedule = (typeof SCHEDULES)[number];
 
-export interface TrainConfig extends BestSettings {
+export interface TrainConfig extends BestSettings, GroupedTrainConfig {
   max_steps: number;
   num_train_epochs: number;
   per_device_train_batch_size: number;
   gradient_accumulation_steps: number;
-  learning_rate: number;
   lr_scheduler_type: Schedule;
   warmup_steps: number;
   warmup_ratio: number | null;
-  weight_decay: number;
   adam_beta1: number;
   adam_beta2: number;
   adam_epsilon: number;
@@ -117,6 +117,26 @@ export const TRAIN_FIELDS = {
     default: 0,
     min: 0,
     description: "AdamW's decoupled weight decay; biases and norms are exempt.",
+  },
+  param_groups: {
+    kind: "groups",
+    default: null,
+    description:
+      "Learning rates and weight decays of their own for some tensors, as told below; the first group that matches takes a tensor. (Graft's own.)",
+  },
+  loraplus_lr_ratio: {
+    kind: "optional",
+    default: null,
+    min: 0,
+    above: 0,
+    description:
+      "LoRA+: lora_B and every vector learn so many times as fast. Absent: no LoRA+. (PEFT's create_loraplus_optimizer.)",
+  },
+  loraplus_lr_embedding: {
+    kind: "number",
+    default: 1e-6,
+    min: 0,
+    description: "LoRA+: the learning rate of LoRA on embeddings. (PEFT's create_loraplus_optimizer.)",
   },
   adam_beta1: {
     kind: "number",

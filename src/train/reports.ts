@@ -6,7 +6,7 @@ import type { TokenMeans } from "../ops/scalars.ts";
 export interface StepReport extends TokenMeans {
   /** Counted from 1. */
   readonly step: number;
-  /** What this step used. */
+  /** The learning rate that this step used, where a tensor has none of its own. */
   readonly lr: number;
   /** Before clipping. */
   readonly grad_norm: number;

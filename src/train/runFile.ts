@@ -6,6 +6,7 @@ import { parseMapping } from "../data/mapping.ts";
 import { checkValue, type LoraConfig, objectAt, parseLoraConfig, unknownKey } from "../lora/config.ts";
 import { isLoraKey, LORA_FIELDS, LORA_KEYS, type LoraField, type LoraKey } from "../lora/fields.ts";
 import { TRAIN_FIELDS, TRAIN_KEYS, type TrainConfig, type TrainField } from "./fields.ts";
+import { parseParamGroups } from "./parameterGroups.ts";
 import { parseSamples, SAMPLE_FIELDS } from "./samples.ts";
 
 /** A run file with every value decided. */
@@ -56,6 +57,8 @@ function parseTrain(given: JsonObject, fileName: string): TrainConfig {
   if (train.column_mapping) parseMapping(train.column_mapping, `${path}.column_mapping`);
   if (given.samples)
     train.samples = parseSamples(objectAt(given.samples, `${path}.samples`), `${path}.samples`);
+  if (train.param_groups)
+    train.param_groups = parseParamGroups(given.param_groups as JsonObject[], `${path}.param_groups`);
   checkTogether(train, path);
   return train;
 }
@@ -72,6 +75,16 @@ function checkTogether(train: TrainConfig, path: string): void {
     throw new ConfigError(
       "bad-value",
       `${path}.eval_steps is ${train.eval_steps}, expected a whole number of steps or a share below 1.`,
+    );
+  }
+  if (
+    train.loraplus_lr_ratio === null &&
+    train.loraplus_lr_embedding !== TRAIN_FIELDS.loraplus_lr_embedding.default
+  ) {
+    throw new ConfigError(
+      "no-use",
+      `${path}.loraplus_lr_embedding is ${train.loraplus_lr_embedding}, which changes nothing while loraplus_lr_ratio is not set.`,
+      "Set it, or leave loraplus_lr_embedding out.",
     );
   }
   checkBest(train, path);
@@ -159,6 +172,8 @@ export function schemaOf(field: TrainField): v.GenericSchema {
       return v.nullable(v.record(v.string(), v.string()));
     case "samples":
       return v.nullable(v.record(v.string(), v.unknown()));
+    case "groups":
+      return v.nullable(v.array(v.record(v.string(), v.unknown())));
     default:
       return field satisfies never;
   }
@@ -191,6 +206,8 @@ export function expectedOf(field: TrainField): string {
       return 'an object such as {"user": "{question}", "assistant": "{answer}"} or null';
     case "samples":
       return 'an object such as {"prompts": ["Once upon a time"], "every": 50} or null';
+    case "groups":
+      return 'a list such as [{"params": ".*lora_B.*", "lr": 0.001, "weight_decay": 0}] or null';
     default:
       return field satisfies never;
   }

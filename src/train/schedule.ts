@@ -1,9 +1,6 @@
 import type { TrainConfig } from "./fields.ts";
 
-type ScheduleConfig = Pick<
-  TrainConfig,
-  "learning_rate" | "lr_scheduler_type" | "warmup_steps" | "warmup_ratio"
->;
+type ScheduleConfig = Pick<TrainConfig, "lr_scheduler_type" | "warmup_steps" | "warmup_ratio">;
 
 /** Steps of linear warm-up in a run of `totalSteps`: a count, or a share rounded up, as in Transformers. */
 export function warmupSteps(config: ScheduleConfig, totalSteps: number): number {
@@ -13,15 +10,11 @@ export function warmupSteps(config: ScheduleConfig, totalSteps: number): number 
 }
 
 /**
- * The learning rate that the optimizer step `step0` (counted from 0) uses, as Transformers' get_scheduler
- * gives it: a warm-up from zero uses 0 in its first step, and a decay to zero would reach it one step after
- * the last.
+ * What the optimizer step `step0` (counted from 0) uses of every group's learning rate, as Transformers'
+ * get_scheduler gives it: a warm-up from zero uses 0 in its first step, and a decay to zero would reach it one
+ * step after the last.
  */
-export function learningRateAt(step0: number, config: ScheduleConfig, totalSteps: number): number {
-  return config.learning_rate * factorAt(step0, config, totalSteps);
-}
-
-function factorAt(step0: number, config: ScheduleConfig, totalSteps: number): number {
+export function scheduleFactor(step0: number, config: ScheduleConfig, totalSteps: number): number {
   // Transformers' `constant` takes no warm-up; `constant_with_warmup` does.
   if (config.lr_scheduler_type === "constant") return 1;
   const warmup = warmupSteps(config, totalSteps);

@@ -36,9 +36,10 @@ import { SCALAR_COUNT, scalarAt, scalarsState, tokenMeans } from "../ops/scalars
 import type { AdaptedModel, Traced } from "./adaptedModel.ts";
 import { Cuts } from "./cuts.ts";
 import type { TrainConfig } from "./fields.ts";
+import { type ParameterGroup, parameterGroups } from "./parameterGroups.ts";
 import type { StepReport } from "./reports.ts";
 import { ScalarRing } from "./ring.ts";
-import { learningRateAt } from "./schedule.ts";
+import { scheduleFactor } from "./schedule.ts";
 import { type TracedInputs, writeMicroBatch } from "./tracedInputs.ts";
 
 export interface TrainerOptions {
@@ -68,12 +69,12 @@ export interface StepRange {
   readonly isStopped?: (() => boolean) | undefined;
 }
 
-const DECAY_GROUPS = 2;
 const SUBMIT_MS = 100;
 
 export class Trainer {
   readonly memory: MemoryEstimate;
   readonly steps: number;
+  readonly groups: readonly ParameterGroup[];
   private readonly options: TrainerOptions;
   private readonly settings: AdamWSettings;
   /** What micro-batches are made of: single rows, or packs of them. */
@@ -112,6 +113,7 @@ export class Trainer {
       epsilon: train.adam_epsilon,
       maxGradNorm: train.max_grad_norm,
     };
+    this.groups = parameterGroups(adapted.model, adapted.selection, train);
     const wanted = capacity(this.units, this.stepPlan);
     let traced = this.trace(wanted);
     const fitting = Math.floor(traits.maxBinding / widestBytesPerToken(traced.graph));
@@ -134,9 +136,10 @@ export class Trainer {
     const updateScalars = scalarsState(update);
     this.hyper = {
       common: update.input("hyper", [COMMON_HYPER_COUNT], "f32"),
-      groups: update.input("group hyper", [DECAY_GROUPS * GROUP_HYPER_COUNT], "f32"),
+      groups: update.input("group hyper", [this.groups.length * GROUP_HYPER_COUNT], "f32"),
     };
     const arenaValues: { role: ArenaRole; chunk: number; value: Value }[] = [];
+    const groupOf = new Map(this.groups.flatMap(({ keys }, i) => keys.map((key) => [key, i])));
     const chunks = adapted.layout.chunkBytes.map((bytes, chunk): OptimizerChunk => {
       const state = (role: ArenaRole): Value => {
         const value = update.state(`${role} ${chunk}`, [bytes / 4]);
@@ -148,7 +151,7 @@ export class Trainer {
         gradients: state("gradients"),
         firstMoment: state("firstMoment"),
         secondMoment: state("secondMoment"),
-        groups: adapted.layout.groupOfBlocks(chunk),
+        groups: adapted.layout.groupOfBlocks(chunk, (key) => groupOf.get(key)!),
       };
     });
     optimizerStep(update, {
@@ -256,11 +259,14 @@ export class Trainer {
     adapted.update();
     const batches = step.microBatches.flatMap((units) => this.cutAtBorders(units.flat()));
     const tokens = batches.reduce((sum, rows) => sum + rows.reduce((n, row) => n + targetCount(row), 0), 0);
-    const lr = learningRateAt(step.step - 1, train, this.steps);
+    const factor = scheduleFactor(step.step - 1, train, this.steps);
     program.write(this.inputs.lossScale, Float32Array.of(1 / tokens));
     program.write(this.inputs.seedStep, Uint32Array.of(train.seed >>> 0, step.step));
     update.write(this.hyper.common, commonHyper(this.settings, step.step));
-    const groups = [train.weight_decay, 0].map((weightDecay) => ({ learningRate: lr, weightDecay }));
+    const groups = this.groups.map(({ lr, weight_decay }) => ({
+      learningRate: lr * factor,
+      weightDecay: weight_decay,
+    }));
     update.write(this.hyper.groups, groupHyper(this.settings, groups, step.step));
     update.setCounts({ tokens: 1, targets: 1 });
 
@@ -271,7 +277,7 @@ export class Trainer {
       writeMicroBatch(program, this.inputs, batch);
       this.submitMicroBatch(i === 0, i === batches.length - 1);
     });
-    return { lr, tokens };
+    return { lr: train.learning_rate * factor, tokens };
   }
 
   private submitMicroBatch(isFirst: boolean, isLast: boolean): void {

@@ -57,6 +57,7 @@ const CONTROLS: Readonly<Record<TrainField["kind"], FormField["control"]>> = {
   name: "text",
   mapping: "text",
   samples: "text",
+  groups: "text",
 };
 
 const isReading = (key: string): boolean => (READING_KEYS as readonly string[]).includes(key);

@@ -32,12 +32,13 @@ const sums = { lossSum: 7.25, entropySum: 3.5, rightSum: 2 };
 function layOut(tensors: Run["chunks"][number]): { groups: Uint32Array; inTensor: boolean[] } {
   const layout = new ArenaLayout(2 ** 30);
   const inTensor: boolean[] = [];
-  tensors.forEach(({ elements, group }, i) => {
-    const { place } = layout.place(`tensor ${i}`, [elements], group);
+  tensors.forEach(({ elements }, i) => {
+    const { place } = layout.place(`tensor ${i}`, [elements]);
     for (let at = 0; at < Math.ceil(elements / 64) * 64; at++)
       inTensor[place.byteOffset / 4 + at] = at < elements;
   });
-  return { groups: layout.groupOfBlocks(0), inTensor };
+  const groupOf = (name: string): number => tensors[Number(name.slice("tensor ".length))]!.group;
+  return { groups: layout.groupOfBlocks(0, groupOf), inTensor };
 }
 
 async function check(

@@ -24,6 +24,9 @@ describe("a run file", () => {
       warmup_steps: 0,
       warmup_ratio: null,
       weight_decay: 0,
+      param_groups: null,
+      loraplus_lr_ratio: null,
+      loraplus_lr_embedding: 1e-6,
       adam_beta1: 0.9,
       adam_beta2: 0.999,
       adam_epsilon: 1e-8,
@@ -96,6 +99,18 @@ describe("a run file", () => {
   });
 
   it.each([
+    [
+      { train: { param_groups: [{ params: ".*", learning_rate: 1 }] } },
+      'run.json: train.param_groups[0]: unknown key "learning_rate". The nearest known key',
+    ],
+    [
+      { train: { param_groups: [{ params: ".*" }, { lr: 1 }] } },
+      'run.json: train.param_groups[1].params is null, expected a pattern in "params"',
+    ],
+    [
+      { train: { loraplus_lr_embedding: 1e-4 } },
+      "loraplus_lr_embedding is 0.0001, which changes nothing while loraplus_lr_ratio is not set",
+    ],
     [{ trian: {} }, 'run.json: unknown key "trian". The nearest known key is "train".'],
     [
       { train: { learning_rat: 1 } },

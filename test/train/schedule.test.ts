@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { Schedule } from "../../src/train/fields.ts";
-import { interval, learningRateAt, totalSteps, warmupSteps } from "../../src/train/schedule.ts";
+import { interval, scheduleFactor, totalSteps, warmupSteps } from "../../src/train/schedule.ts";
 
 // Made by reference/schedule_dump.py: what Transformers' Trainer uses at each step.
 const cases = JSON.parse(readFileSync(new URL("fixtures/schedules.json", import.meta.url), "utf8")) as {
@@ -16,7 +16,7 @@ describe("the learning rate", () => {
     "is Transformers': %s, warm-up %d of %d",
     (lr_scheduler_type, warmup_steps, total, rates) => {
       const config = { learning_rate: 3e-4, lr_scheduler_type, warmup_steps, warmup_ratio: null };
-      const found = rates.map((_, step) => learningRateAt(step, config, total));
+      const found = rates.map((_, step) => config.learning_rate * scheduleFactor(step, config, total));
       for (const [step, rate] of rates.entries()) {
         expect(Math.abs(found[step]! - rate), `step ${step}`).toBeLessThanOrEqual(1e-18);
       }
@@ -33,7 +33,7 @@ describe("the learning rate", () => {
     expect(warmupSteps(config, 25)).toBe(3);
     expect(warmupSteps({ ...config, warmup_ratio: 1 }, 25)).toBe(25);
     expect(warmupSteps({ ...config, warmup_steps: 2 }, 25)).toBe(2);
-    expect(learningRateAt(0, config, 25)).toBe(0);
+    expect(scheduleFactor(0, config, 25)).toBe(0);
   });
 });
 
