@@ -19,6 +19,24 @@ export function endingMatcher(entries: Iterable<string>): (name: string) => bool
   };
 }
 
+/** PEFT condenses lists from this length on (MIN_TARGET_MODULES_FOR_OPTIMIZATION). */
+export const CONDENSED_FROM = 20;
+
+/**
+ * A long list of targets becomes the few endings that tell them from all other modules, as in PEFT. It matters
+ * beyond size: an entry that is a whole name is exempt from layers_to_transform, and after condensing few entries are.
+ */
+export function condenseTargets(targets: readonly string[], moduleNames: readonly string[]): string[] {
+  const distinct = [...new Set(targets)];
+  if (distinct.length < CONDENSED_FROM) return distinct;
+  const isTarget = endingMatcher(distinct);
+  const required = fewestEndings(
+    distinct,
+    moduleNames.filter((name) => !isTarget(name)),
+  );
+  return required.length > 0 && required.length < distinct.length ? required : distinct;
+}
+
 /** The few endings that tell `targets` from `others`, as PEFT's `_find_minimal_target_modules` finds them. */
 export function fewestEndings(targets: readonly string[], others: readonly string[]): string[] {
   const otherEndings = new Set(["", ...others.flatMap(endings)]);

@@ -1,6 +1,6 @@
 import { ConfigError } from "../base/errors.ts";
 import type { LoraConfig } from "./config.ts";
-import { endingMatcher, fewestEndings } from "./endings.ts";
+import { endingMatcher } from "./endings.ts";
 import { compilePythonPattern } from "./pythonPattern.ts";
 
 /** Each compiled pattern costs up to a millisecond, and each is tried on every module. */
@@ -120,22 +120,4 @@ export function chosenLayers(config: LoraConfig): ReadonlySet<number> | undefine
   if (layers === null) return undefined;
   if (typeof layers === "number") return new Set([layers]);
   return layers.length > 0 ? new Set(layers) : undefined;
-}
-
-/** PEFT condenses lists from this length on (MIN_TARGET_MODULES_FOR_OPTIMIZATION). */
-const CONDENSED_FROM = 20;
-
-/**
- * A long list of targets becomes the few endings that tell them from all other modules, as in PEFT. It matters
- * beyond size: an entry that is a whole name is exempt from layers_to_transform, and after condensing few entries are.
- */
-export function condenseTargets(targets: readonly string[], moduleNames: readonly string[]): string[] {
-  const distinct = [...new Set(targets)];
-  if (distinct.length < CONDENSED_FROM) return distinct;
-  const isTarget = endingMatcher(distinct);
-  const required = fewestEndings(
-    distinct,
-    moduleNames.filter((name) => !isTarget(name)),
-  );
-  return required.length > 0 && required.length < distinct.length ? required : distinct;
 }

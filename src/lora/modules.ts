@@ -25,13 +25,7 @@ export class ModuleTree {
 
   constructor(modules: readonly ModuleDescriptor[]) {
     this.leaves = new Map(modules.map((module) => [module.name, module]));
-    const names = new Set<string>();
-    for (const { name } of modules) {
-      for (let dot = name.indexOf("."); dot !== -1; dot = name.indexOf(".", dot + 1))
-        names.add(name.slice(0, dot));
-      names.add(name);
-    }
-    this.names = [...names];
+    this.names = withContainers(modules.map(({ name }) => name));
   }
 
   /** The modules with parameters that `name` is or contains. */
@@ -47,6 +41,17 @@ export class ModuleTree {
       (other) => other.startsWith(`${name}.`) && /^\d+$/.test(other.slice(name.length + 1)),
     );
   }
+}
+
+/** Names of modules with those of the containers that they imply, each container before what it holds. */
+export function withContainers(leaves: readonly string[]): string[] {
+  const names = new Set<string>();
+  for (const name of leaves) {
+    for (let dot = name.indexOf("."); dot !== -1; dot = name.indexOf(".", dot + 1))
+      names.add(name.slice(0, dot));
+    names.add(name);
+  }
+  return [...names];
 }
 
 /** The error for an entry of a list that names no module of the model. */

@@ -2,10 +2,9 @@ import { ConfigError } from "../base/errors.ts";
 import { show } from "../base/json.ts";
 import { biasWarnings, selectBiases } from "./biases.ts";
 import type { LoraConfig } from "./config.ts";
-import { endsInEntry } from "./endings.ts";
+import { condenseTargets, endsInEntry } from "./endings.ts";
 import {
   chosenLayers,
-  condenseTargets,
   layerIndexOf,
   nameMatcher,
   patternLookup,
@@ -115,7 +114,7 @@ function resolveTargets(
 }
 
 /** exclude_modules, and modules_to_save with all that they contain, which PEFT never adapts. */
-function exclusion(config: LoraConfig, path: string): (name: string) => boolean {
+export function exclusion(config: LoraConfig, path: string): (name: string) => boolean {
   const { exclude_modules: exclude, modules_to_save: save } = config;
   const excluded = exclude?.length ? nameMatcher(exclude, `${path}.exclude_modules`) : () => false;
   const patterns = (save ?? []).map((entry) =>
