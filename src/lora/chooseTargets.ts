@@ -1,14 +1,14 @@
 /** The way back: from modules that someone picked to the settings that take them. */
-import { CONDENSED_FROM, fewestEndings } from "./endings.ts";
+import { CONDENSED_FROM, endsInEntry, fewestEndings } from "./endings.ts";
 import { withContainers } from "./modules.ts";
 import type { PreviewedModule } from "./preview.ts";
 
 /** The settings that together say which modules are adapted. */
-export interface TargetSettings {
-  readonly target_modules: readonly string[];
-  readonly layers_to_transform: readonly number[] | null;
-  readonly layers_pattern: null;
-}
+export type TargetSettings = {
+  target_modules: string[];
+  layers_to_transform: number[] | null;
+  layers_pattern: null;
+};
 
 /** A module's place in a list of layers: `model.layers`, 3, `self_attn.q_proj`. */
 export interface LayerPlace {
@@ -34,7 +34,13 @@ export function targetSettings(
   const names = withContainers(modules.map(({ name }) => name));
   const othersThan = (taken: ReadonlySet<string>) =>
     names.filter((name) => !taken.has(name) && !excluded.has(name));
-  const everywhere = fewestEndings([...wanted], othersThan(wanted));
+  /** In the order of the model. */
+  const endingsOf = (taken: ReadonlySet<string>): string[] => {
+    const endings = fewestEndings([...taken], othersThan(taken));
+    const place = (ending: string) => names.findIndex((name) => taken.has(name) && endsInEntry(name, ending));
+    return endings.sort((a, b) => place(a) - place(b));
+  };
+  const everywhere = endingsOf(wanted);
   const plain: TargetSettings = {
     ...{ target_modules: everywhere, layers_to_transform: null, layers_pattern: null },
   };
@@ -49,7 +55,7 @@ export function targetSettings(
   );
   // A whole name is taken in whatever layer it is, or in none.
   const outside = [...wanted].filter((name) => !layerPlace(name));
-  const entries = [...fewestEndings([...ofKinds], othersThan(ofKinds)), ...outside];
+  const entries = [...endingsOf(ofKinds), ...outside];
   const isShorter = entries.length < everywhere.length && entries.length < CONDENSED_FROM;
   if (!isGrid || !isShorter) return plain;
   return { ...plain, target_modules: entries, layers_to_transform: [...layers].sort((a, b) => a - b) };

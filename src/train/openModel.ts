@@ -6,6 +6,7 @@ import { type FoundTemplate, findChatTemplate } from "../data/chat.ts";
 import { loadTokenizer, type TextTokenizer } from "../data/tokenizer.ts";
 import { openCheckpointTensors } from "../formats/checkpoint.ts";
 import { parseModelConfig } from "../models/config.ts";
+import type { ModelConfig } from "../models/modelConfig.ts";
 import { Model } from "../models/transformer.ts";
 import { readGenerationConfig, type SamplingSettings } from "./samplingSettings.ts";
 
@@ -21,8 +22,8 @@ export interface OpenedModel {
   readonly sampling: SamplingSettings;
 }
 
-/** Throws FormatError or ConfigError where something is missing or of a kind that Graft does not know. */
-export async function openModel(files: FileSet): Promise<OpenedModel> {
+/** Throws FormatError or ConfigError where it is missing or of a kind that Graft does not know. */
+export async function readModelConfig(files: FileSet): Promise<ModelConfig> {
   const source = files.open("config.json");
   if (!source) {
     throw new FormatError(
@@ -31,7 +32,12 @@ export async function openModel(files: FileSet): Promise<OpenedModel> {
       "Choose a folder with a Hugging Face checkpoint: config.json, tokenizer.json and .safetensors.",
     );
   }
-  const config = parseModelConfig(await readJsonObject(source));
+  return parseModelConfig(await readJsonObject(source));
+}
+
+/** Throws FormatError or ConfigError where something is missing or of a kind that Graft does not know. */
+export async function openModel(files: FileSet): Promise<OpenedModel> {
+  const config = await readModelConfig(files);
   const tensors = await openCheckpointTensors(files);
   const tokenizer = await loadTokenizer(files);
   const { stopIds, ...sampling } = await readGenerationConfig(files);

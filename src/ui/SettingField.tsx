@@ -6,6 +6,7 @@ import { type Json, sameJson } from "../base/json.ts";
 import { EVALUATED_SHARE } from "./material.ts";
 import { type FormField, labelOf, parseValue, settingOf, writeValue } from "./settings.ts";
 import type { PageState } from "./store.ts";
+import { faultWords } from "./TargetsPanel.tsx";
 
 interface SettingFieldProps {
   readonly store: StoreApi<PageState>;
@@ -45,10 +46,24 @@ export function SettingField({ store, field, explains }: SettingFieldProps) {
       )}
       <p id={about} className="about">
         {mistake && <span className="mistake">{mistake} </span>}
+        {section === "lora" && mistake === undefined && <FieldFaults store={store} name={key} />}
         {explains && <span className="quiet">{description}</span>}
       </p>
     </div>
   );
+}
+
+/** What the preview has found wrong with the setting. */
+function FieldFaults({ store, name }: { store: StoreApi<PageState>; name: string }) {
+  const targets = useStore(store, (state) => state.targets);
+  if (!targets?.ok) return null;
+  return targets.value.faults
+    .filter((fault) => fault.key === name)
+    .map((fault) => (
+      <span key={fault.message} className={fault.isRefusal ? "mistake" : "caution"}>
+        {faultWords(fault)}{" "}
+      </span>
+    ));
 }
 
 interface TypedFieldProps {

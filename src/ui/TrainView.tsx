@@ -12,6 +12,7 @@ import { Scores } from "./Scores.tsx";
 import { SettingsPanel } from "./SettingsPanel.tsx";
 import { Summary } from "./Summary.tsx";
 import { isLocked, type PageState } from "./store.ts";
+import { TargetsPanel } from "./TargetsPanel.tsx";
 
 /** From the choice of a model and data to the adapter. */
 export function TrainView({ store }: { store: StoreApi<PageState> }) {
@@ -29,11 +30,14 @@ export function TrainView({ store }: { store: StoreApi<PageState> }) {
   );
   return (
     <div className="train">
-      <fieldset className="setup" disabled={locked} aria-label="What to train, and how">
-        <DataPanel store={store} />
-        <ModelPanel store={store} />
-        <SettingsPanel store={store} />
-      </fieldset>
+      <div className="side">
+        <fieldset className="setup" disabled={locked} aria-label="What to train, and how">
+          <DataPanel store={store} />
+          <ModelPanel store={store} />
+          <SettingsPanel store={store} />
+        </fieldset>
+        <TargetsPanel store={store} />
+      </div>
       <Actions store={store} />
       <div className="results" ref={results}>
         <RunProblem store={store} />

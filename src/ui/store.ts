@@ -1,7 +1,7 @@
 /** What the page knows and can do. It knows no React and no document, only the worker that it asks. */
 import { createStore, type StoreApi } from "zustand/vanilla";
 import { failure } from "../base/errors.ts";
-import type { Json } from "../base/json.ts";
+import type { Json, JsonObject } from "../base/json.ts";
 import { readJsonObject } from "../base/read-json.ts";
 import { blobSource } from "../formats/sources.ts";
 import type {
@@ -19,6 +19,7 @@ import type {
   RunSummary,
   SampleReport,
   StepReport,
+  TargetPreview,
   TrainApi,
   TrainOutcome,
 } from "../worker/api.ts";
@@ -47,6 +48,7 @@ import {
   recommendedFor,
   requestFor,
 } from "./material.ts";
+import { keepTargets } from "./previewing.ts";
 import { promptsFrom } from "./rows.ts";
 import { changed, partsOf, type Section, type Settings, settingsOf } from "./settings.ts";
 
@@ -73,6 +75,8 @@ export interface PageState {
   /** Absent until the worker has answered. */
   readonly device: Result<DeviceFacts> | undefined;
   readonly summary: RunSummary | undefined;
+  /** What the settings come to on the model, or why that cannot be said; absent until the worker has answered. */
+  readonly targets: Result<TargetPreview> | undefined;
   /** What the device was asked for, measured when the first report came. */
   readonly memory: MemoryEstimate | undefined;
   readonly progress: Progress | undefined;
@@ -113,6 +117,8 @@ export interface PageState {
   dataLines(first: number, count: number): Promise<Result<readonly RecordLine[]>>;
   dataRecord(record: number): Promise<Result<RecordView>>;
   set(section: Section, key: string, value: Json): void;
+  /** Several settings of `lora` at once. */
+  setLora(values: JsonObject): void;
   /** A value that was typed and is none; undefined takes it back. */
   mistake(key: string, what: string | undefined): void;
   useRecommended(): void;
@@ -276,6 +282,7 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
       settingsAreOwn: false,
       mistakes: {},
       device: undefined,
+      targets: undefined,
       ...noRun(),
       facts: undefined,
       dataProblem: undefined,
@@ -324,6 +331,16 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
       set: (section, key, value) => {
         const { [key]: _, ...mistakes } = get().mistakes;
         set({ settings: changed(get().settings, section, key, value), settingsAreOwn: true, mistakes });
+        void open(TYPING_MS);
+      },
+      setLora: (values) => {
+        const { settings, mistakes } = get();
+        const others = Object.entries(mistakes).filter(([key]) => !Object.hasOwn(values, key));
+        set({
+          settings: { ...settings, lora: { ...settings.lora, ...values } },
+          settingsAreOwn: true,
+          mistakes: Object.fromEntries(others),
+        });
         void open(TYPING_MS);
       },
       mistake: (key, what) => {
@@ -499,6 +516,7 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
     }
   }
   void watchDevice();
+  keepTargets(store, worker, bundle);
   store.getState().choose({});
   return store;
 }

@@ -7,6 +7,7 @@ import type { JsonObject } from "../base/json.ts";
 import type { RowLengths } from "../data/cuts.ts";
 import type { Fault } from "../data/faults.ts";
 import type { Message } from "../data/rows.ts";
+import type { Cost, PreviewedModule, PreviewFault, TargetPreview } from "../lora/preview.ts";
 import type { AdapterFacts, AdapterFit, AdapterTensor, ParameterChange } from "../train/adapterFacts.ts";
 import type { DataEdit, DataFacts, RecordLine, RecordValues, ShownRow } from "../train/openData.ts";
 import type { Prompt } from "../train/prompts.ts";
@@ -20,6 +21,7 @@ export type {
   AdapterFacts,
   AdapterFit,
   AdapterTensor,
+  Cost,
   DataEdit,
   DataFacts,
   EvaluationReport,
@@ -28,6 +30,8 @@ export type {
   MemoryEstimate,
   Message,
   ParameterChange,
+  PreviewedModule,
+  PreviewFault,
   Prompt,
   RecordLine,
   RecordValues,
@@ -40,6 +44,7 @@ export type {
   Sampling,
   ShownRow,
   StepReport,
+  TargetPreview,
   TrainOutcome,
 };
 
@@ -76,6 +81,14 @@ export interface OpenRequest extends DataRequest {
   /** How conversations are written, in place of the model's own way. */
   readonly chatTemplate?: File | undefined;
   /** An adapter to start from, as PEFT saves them. */
+  readonly adapter?: Folder | undefined;
+}
+
+export interface PreviewRequest {
+  readonly model: Folder;
+  /** The `lora` part of a run file. */
+  readonly lora: JsonObject;
+  /** An adapter to start from, whose own settings count. */
   readonly adapter?: Folder | undefined;
 }
 
@@ -204,6 +217,8 @@ export interface TrainApi {
   dataLines(first: number, count: number): Promise<Result<readonly RecordLine[]>>;
   /** One of them whole, and its tokens. */
   dataRecord(record: number): Promise<Result<RecordView>>;
+  /** What settings come to on a model, whose weights are not read; at once, while steps are taken too. */
+  previewTargets(request: PreviewRequest): Promise<Result<TargetPreview>>;
   /** Reads and plans a run; takes no memory on the device yet. A run that is open is ended first. */
   open(request: OpenRequest, onProgress: (progress: Progress) => void): Promise<Result<RunSummary>>;
   /** Lets `readData` and `open` return with a failure. */

@@ -10,11 +10,13 @@ import type {
   DeviceFacts,
   MemoryEstimate,
   OpenRequest,
+  PreviewRequest,
   Progress,
   RecordLine,
   RecordView,
   Report,
   RunSummary,
+  TargetPreview,
   TrainApi,
   TrainOutcome,
 } from "./api.ts";
@@ -60,6 +62,10 @@ export class TrainClient implements TrainApi {
 
   dataRecord(record: number): Promise<Result<RecordView>> {
     return this.answer(this.remote.dataRecord(record));
+  }
+
+  previewTargets(request: PreviewRequest): Promise<Result<TargetPreview>> {
+    return this.answer(this.remote.previewTargets(request));
   }
 
   open(request: OpenRequest, onProgress: (progress: Progress) => void): Promise<Result<RunSummary>> {

@@ -14,6 +14,7 @@ import { Gpu } from "../gpu/device.ts";
 import { Kernels } from "../gpu/kernels.ts";
 import type { TrainConfig } from "../train/fields.ts";
 import { OpenData } from "../train/openData.ts";
+import { previewModel } from "../train/previewModel.ts";
 import { type RowReader, rowTokens } from "../train/rowTokens.ts";
 import { parseRunFile, type RunConfig } from "../train/runFile.ts";
 import { Session } from "../train/session.ts";
@@ -27,12 +28,14 @@ import type {
   Failure,
   MemoryEstimate,
   OpenRequest,
+  PreviewRequest,
   Progress,
   RecordLine,
   RecordView,
   Report,
   RowCounts,
   RunSummary,
+  TargetPreview,
   TrainApi,
   TrainOutcome,
 } from "./api.ts";
@@ -125,6 +128,15 @@ export class TrainHost implements TrainApi {
       if (!row || !this.reader) return success({ values, tokens: undefined });
       const tokens = await rowTokens(row, this.reader).then(success, failure);
       return success({ values, tokens });
+    } catch (thrown) {
+      return failure(thrown);
+    }
+  }
+
+  async previewTargets({ model, lora, adapter }: PreviewRequest): Promise<Result<TargetPreview>> {
+    try {
+      const from = adapter && blobFileSet(adapter.label, adapter.files);
+      return success(await previewModel(blobFileSet(model.label, model.files), lora, from));
     } catch (thrown) {
       return failure(thrown);
     }

@@ -2,8 +2,10 @@
  * A worker that gives back what another one once gave: reports that were recorded, answers that were written down. It
  * reads rows, and trains nothing. With it the page is tested on what takes hours, or cannot be had twice.
  */
-import { blobSource } from "../../src/formats/sources.ts";
+import { failure } from "../../src/base/errors.ts";
+import { blobFileSet, blobSource } from "../../src/formats/sources.ts";
 import { OpenData } from "../../src/train/openData.ts";
+import { previewModel } from "../../src/train/previewModel.ts";
 import { parseRunFile } from "../../src/train/runFile.ts";
 import type {
   AnswerRequest,
@@ -14,8 +16,10 @@ import type {
   DeviceFacts,
   EvaluationReport,
   Failure,
+  Folder,
   MemoryEstimate,
   OpenRequest,
+  PreviewRequest,
   Progress,
   RecordLine,
   RecordView,
@@ -23,6 +27,7 @@ import type {
   Result,
   RunSummary,
   StepReport,
+  TargetPreview,
   TrainApi,
   TrainOutcome,
 } from "../../src/worker/api.ts";
@@ -89,6 +94,15 @@ export class RecordedWorker implements TrainApi {
 
   async dataRecord(record: number): Promise<Result<RecordView>> {
     return { ok: true, value: { values: this.data.values(record), tokens: undefined } };
+  }
+
+  async previewTargets({ model, lora, adapter }: PreviewRequest): Promise<Result<TargetPreview>> {
+    const filesOf = (folder: Folder) => blobFileSet(folder.label, folder.files);
+    try {
+      return { ok: true, value: await previewModel(filesOf(model), lora, adapter && filesOf(adapter)) };
+    } catch (thrown) {
+      return failure(thrown);
+    }
   }
 
   async stopOpening(): Promise<void> {}

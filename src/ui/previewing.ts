@@ -1,0 +1,39 @@
+/** Keeps the preview of what trains in step with model and settings. */
+import type { StoreApi } from "zustand/vanilla";
+import { failure } from "../base/errors.ts";
+import type { PreviewRequest, Result, TargetPreview, TrainApi } from "../worker/api.ts";
+import type { Bundle } from "./bundle.ts";
+import type { PageState } from "./store.ts";
+
+/** Short enough to follow what one types. */
+const TYPING_MS = 100;
+
+export function keepTargets(store: StoreApi<PageState>, worker: TrainApi, bundle: Bundle): void {
+  let asked = 0;
+  let typing: ReturnType<typeof setTimeout> | undefined;
+
+  async function preview(): Promise<void> {
+    const of = ++asked;
+    const { choices, settings } = store.getState();
+    let targets: Result<TargetPreview>;
+    try {
+      const model = choices.model ?? (await bundle.model());
+      const request: PreviewRequest = { model, lora: settings.lora, adapter: choices.adapter };
+      targets = await worker.previewTargets(request);
+    } catch (thrown) {
+      targets = failure(thrown);
+    }
+    if (of === asked) store.setState({ targets });
+  }
+
+  store.subscribe(({ choices, settings }, before) => {
+    const isSame =
+      settings.lora === before.settings.lora &&
+      choices.model === before.choices.model &&
+      choices.adapter === before.choices.adapter;
+    if (isSame) return;
+    clearTimeout(typing);
+    typing = setTimeout(() => void preview(), TYPING_MS);
+  });
+  void preview();
+}
