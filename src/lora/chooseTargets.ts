@@ -24,7 +24,7 @@ export function layerPlace(name: string): LayerPlace | undefined {
 
 /**
  * The settings that adapt `wanted` and nothing else: kinds of modules in all layers, or in those of
- * layers_to_transform where that is shorter. What is excluded stays so, whatever they say.
+ * layers_to_transform, or modules one by one where they are too mixed for that. What is excluded stays so, whatever they say.
  */
 export function targetSettings(
   wanted: ReadonlySet<string>,
@@ -56,7 +56,8 @@ export function targetSettings(
   // A whole name is taken in whatever layer it is, or in none.
   const outside = [...wanted].filter((name) => !layerPlace(name));
   const entries = [...endingsOf(ofKinds), ...outside];
-  const isShorter = entries.length < everywhere.length && entries.length < CONDENSED_FROM;
-  if (!isGrid || !isShorter) return plain;
+  const isPartial = [...ofKinds].some((name) => !wanted.has(name) && !excluded.has(name));
+  const isShort = entries.length <= everywhere.length && entries.length < CONDENSED_FROM;
+  if (!isGrid || !isPartial || !isShort) return plain;
   return { ...plain, target_modules: entries, layers_to_transform: [...layers].sort((a, b) => a - b) };
 }

@@ -141,7 +141,7 @@ describe("settings for modules that were picked", () => {
     expect(settingsOf([proj(1, "q"), proj(3, "q"), proj(1, "v"), proj(3, "v")])).toEqual(
       settings(["q_proj", "v_proj"], [1, 3]),
     );
-    expect(settingsOf([proj(4, "q"), "lm_head"])).toEqual(settings(["4.self_attn.q_proj", "lm_head"]));
+    expect(settingsOf([proj(4, "q"), "lm_head"])).toEqual(settings(["q_proj", "lm_head"], [4]));
     expect(settingsOf([...[0, 1, 2].map((i) => proj(i, "q")), "model.embed_tokens"])).toEqual(
       settings(["q_proj", "model.embed_tokens"], [0, 1, 2]),
     );

@@ -95,7 +95,7 @@ describe("a press", () => {
       ["q_proj", "v_proj"],
       [0, 1, 5],
     ]);
-    expect(press(lora, layer(1))).toEqual(["0.self_attn.q_proj", "0.self_attn.v_proj"]);
+    expect(press(lora, layer(1))).toEqual([["q_proj", "v_proj"], [0]]);
     expect(press({ target_modules: ["lm_head"] }, layer(2))).toEqual([
       ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"],
       [2],
