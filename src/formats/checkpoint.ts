@@ -3,15 +3,28 @@ import { FormatError } from "../base/errors.ts";
 import { JsonFault, JsonReader } from "./json-reader.ts";
 import { MAX_HEADER_BYTES, openSafetensors } from "./safetensors.ts";
 
-const SINGLE = "model.safetensors";
-const INDEX = "model.safetensors.index.json";
+export const SINGLE = "model.safetensors";
+export const INDEX = "model.safetensors.index.json";
 const REMEDY = "Put all files of the model into one folder, as downloaded.";
+
+/** A file of weights, with those of its tensors that count. */
+export interface Shard {
+  readonly name: string;
+  /** The `__metadata__` of its header. */
+  readonly metadata: ReadonlyMap<string, string>;
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+}
 
 /** The tensors of a checkpoint by name, from one safetensors file or from the shards of an index. */
 export async function openCheckpointTensors(files: FileSet): Promise<ReadonlyMap<string, StoredTensor>> {
+  return new Map((await openShards(files)).flatMap(({ tensors }) => [...tensors]));
+}
+
+/** A checkpoint's files of weights: the single one, or those of the index in its order. */
+export async function openShards(files: FileSet): Promise<Shard[]> {
   // Transformers, too, takes the single file where both are there.
   const single = files.open(SINGLE);
-  if (single) return (await openSafetensors(single)).tensors;
+  if (single) return [{ name: SINGLE, ...(await openSafetensors(single)) }];
   const index = files.open(INDEX);
   if (!index) return refuseWithoutWeights(files);
   if (index.size > MAX_HEADER_BYTES) {
@@ -20,42 +33,43 @@ export async function openCheckpointTensors(files: FileSet): Promise<ReadonlyMap
       `${INDEX} has ${index.size} bytes, ${MAX_HEADER_BYTES} are allowed.`,
     );
   }
-  const weightMap = parseIndex(await index.read(0, index.size));
-  return openShards(files, weightMap);
+  return shardsOf(files, parseIndex(await index.read(0, index.size)));
 }
 
-async function openShards(
-  files: FileSet,
-  weightMap: ReadonlyMap<string, string>,
-): Promise<ReadonlyMap<string, StoredTensor>> {
-  const tensors = new Map<string, StoredTensor>();
-  for (const shard of new Set(weightMap.values())) {
-    const source = files.open(shard);
+async function shardsOf(files: FileSet, weightMap: ReadonlyMap<string, string>): Promise<Shard[]> {
+  const shards: Shard[] = [];
+  const seen = new Set<string>();
+  for (const name of new Set(weightMap.values())) {
+    const source = files.open(name);
     if (!source) {
       throw new FormatError(
         "shard-missing",
-        `${INDEX} names the file "${shard}", which is not there.`,
+        `${INDEX} names the file "${name}", which is not there.`,
         REMEDY,
       );
     }
-    for (const [name, tensor] of (await openSafetensors(source)).tensors) {
-      const home = weightMap.get(name);
-      if (home !== undefined && home !== shard) continue;
-      if (tensors.has(name)) {
-        const found = `Tensor "${name}" is in two shards and the index does not say which counts.`;
+    const { metadata, tensors: stored } = await openSafetensors(source);
+    const tensors = new Map<string, StoredTensor>();
+    for (const [key, tensor] of stored) {
+      const home = weightMap.get(key);
+      if (home !== undefined && home !== name) continue;
+      if (seen.has(key)) {
+        const found = `Tensor "${key}" is in two shards and the index does not say which counts.`;
         throw new FormatError("shard-twice", found, REMEDY);
       }
       // What the index leaves out but a shard holds is loaded all the same, as Transformers does.
-      tensors.set(name, tensor);
+      seen.add(key);
+      tensors.set(key, tensor);
     }
+    shards.push({ name, metadata, tensors });
   }
-  for (const [name, shard] of weightMap) {
-    if (!tensors.has(name)) {
-      const found = `${INDEX} says that "${shard}" holds tensor "${name}", but it does not.`;
+  for (const [key, shard] of weightMap) {
+    if (!seen.has(key)) {
+      const found = `${INDEX} says that "${shard}" holds tensor "${key}", but it does not.`;
       throw new FormatError("shard-lacks-tensor", found, REMEDY);
     }
   }
-  return tensors;
+  return shards;
 }
 
 function parseIndex(bytes: Uint8Array): Map<string, string> {

@@ -30,6 +30,33 @@ export function toFloat32(bytes: Uint8Array, dtype: StoredType): Float32Array {
   }
 }
 
+/** Values as a float tensor's bytes, rounded to nearest even. What f16 cannot hold becomes an infinity. */
+export function fromFloat32(values: Float32Array, dtype: StoredType): Uint8Array {
+  switch (dtype) {
+    case "F32":
+      return bytesOf(values);
+    case "F16":
+      return bytesOf(Uint16Array.from(values, encodeF16));
+    case "BF16":
+      return bytesOf(Uint16Array.from(values, encodeBf16));
+    case "F64":
+      return bytesOf(Float64Array.from(values));
+    case "I64":
+    case "I32":
+    case "I16":
+    case "I8":
+    case "U8":
+    case "BOOL":
+      throw new FormatError("not-float", `Weights were to be written as type ${dtype}.`);
+    default:
+      return dtype satisfies never;
+  }
+}
+
+function bytesOf(values: ArrayBufferView): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
 export function decodeBf16(bits: number): number {
   word[0] = bits << 16;
   return single[0]!;

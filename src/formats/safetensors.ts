@@ -81,11 +81,11 @@ export function writeSafetensors(
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array {
   for (const { name, dtype, shape, bytes } of tensors) {
-    if (bytes.byteLength === writtenBytes(dtype, shape)) continue;
+    if (bytes.byteLength === tensorBytes(dtype, shape)) continue;
     refuseToWrite(
       name,
       dtype,
-      `has ${bytes.byteLength} bytes, [${shape}] needs ${writtenBytes(dtype, shape)}`,
+      `has ${bytes.byteLength} bytes, [${shape}] needs ${tensorBytes(dtype, shape)}`,
     );
   }
   const sorted = inWrittenOrder(tensors);
@@ -113,12 +113,12 @@ export function streamSafetensors(
   const header = headerOf(sorted, metadata);
   return {
     name,
-    byteLength: sorted.reduce((sum, { dtype, shape }) => sum + writtenBytes(dtype, shape), header.length),
+    byteLength: sorted.reduce((sum, { dtype, shape }) => sum + tensorBytes(dtype, shape), header.length),
     async *pieces() {
       yield header;
       for (const tensor of sorted) {
         const { name, dtype, shape } = tensor;
-        const wanted = writtenBytes(dtype, shape);
+        const wanted = tensorBytes(dtype, shape);
         yield* exactly(wanted, tensor.pieces(), (written) =>
           refuseToWrite(name, dtype, `gave ${written} bytes, [${shape}] needs ${wanted}`),
         );
@@ -127,7 +127,8 @@ export function streamSafetensors(
   };
 }
 
-function writtenBytes(dtype: StoredType, shape: readonly number[]): number {
+/** Bytes of a tensor of a shape that is known to be one. */
+export function tensorBytes(dtype: StoredType, shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, TYPE_BYTES[dtype]);
 }
 
@@ -155,7 +156,7 @@ function headerOf(sorted: readonly TensorLayout[], metadata: Readonly<Record<str
   for (const { name, dtype, shape } of sorted) {
     if (seen.has(name)) refuseToWrite(name, dtype, "is given twice");
     seen.add(name);
-    const end = dataBytes + writtenBytes(dtype, shape);
+    const end = dataBytes + tensorBytes(dtype, shape);
     parts.push(
       `${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape}],"data_offsets":[${dataBytes},${end}]}`,
     );

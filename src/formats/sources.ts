@@ -1,4 +1,4 @@
-import type { ByteSource, FileSet } from "../base/bytes.ts";
+import type { ByteSource, FileSet, FileStream } from "../base/bytes.ts";
 import { FormatError } from "../base/errors.ts";
 
 /** Reads a dropped File (or any Blob) in pieces; the browser keeps the rest on disk. */
@@ -27,6 +27,27 @@ export function arraySource(bytes: Uint8Array, name: string): ByteSource {
 /** A folder given as a map from file name to source. */
 export function mapFileSet(label: string, files: ReadonlyMap<string, ByteSource>): FileSet {
   return { label, open: (name) => files.get(name), names: () => [...files.keys()] };
+}
+
+/** Bytes that are handed on at a time. */
+const PIECE_BYTES = 1 << 22;
+
+/** A file as it is, piece by piece. */
+export function copyStream(source: ByteSource): FileStream {
+  const { name, size } = source;
+  return {
+    name,
+    byteLength: size,
+    async *pieces() {
+      for (let start = 0; start < size; start += PIECE_BYTES) {
+        yield source.read(start, Math.min(size, start + PIECE_BYTES));
+      }
+    },
+  };
+}
+
+export function textStream(name: string, text: string): FileStream {
+  return copyStream(arraySource(new TextEncoder().encode(text), name));
 }
 
 /**

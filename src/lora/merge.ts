@@ -12,7 +12,7 @@
 import type { StoredTensor } from "../base/bytes.ts";
 import { FormatError } from "../base/errors.ts";
 import { toFloat32 } from "../formats/floats.ts";
-import { adapterEntries, loraBiasKey, loraKey, magnitudeKey } from "./adapterKeys.ts";
+import { loraBiasKey, loraKey, magnitudeKey } from "./adapterKeys.ts";
 import type { LoadedAdapter } from "./readAdapter.ts";
 import type { LoraTarget } from "./targets.ts";
 
@@ -46,9 +46,8 @@ export function mergedTensors(
   base: (module: string, parameter: string) => StoredTensor,
 ): Map<string, RowTensor> {
   const merged = new Map<string, RowTensor>();
-  for (const entry of adapterEntries(selection)) {
-    if (entry.part !== "parameter") continue;
-    merged.set(`${entry.module}.${entry.parameter}`, wholeTensor(values.get(entry.key)!, entry.shape));
+  for (const { module, parameter, key } of selection.whole) {
+    merged.set(`${module.name}.${parameter}`, wholeTensor(values.get(key)!, module.parameters[parameter]!));
   }
   const change = (target: LoraTarget, parameter: string, make: (before: RowTensor) => RowTensor) => {
     const name = `${target.module.name}.${parameter}`;

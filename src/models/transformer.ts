@@ -70,12 +70,17 @@ export class Model {
     return module;
   }
 
-  /** A module's parameter in the checkpoint, its shape checked. A tied head is the embedding. */
-  tensor(name: string, parameter: string): StoredTensor {
+  /** A parameter as the checkpoint stores it, by Transformers' name. A tied head is the embedding. */
+  stored(full: string): StoredTensor | undefined {
     const { embedding: table, head } = modelNames(this.config);
-    const owner = name === head && this.config.tied ? table : name;
-    const full = `${owner}.${parameter}`;
-    const tensor = checkpointTensor(this.tensors, full);
+    const own = this.config.tied && full === `${head}.weight` ? `${table}.weight` : full;
+    return checkpointTensor(this.tensors, own);
+  }
+
+  /** A module's parameter in the checkpoint, its shape checked. */
+  tensor(name: string, parameter: string): StoredTensor {
+    const full = `${name}.${parameter}`;
+    const tensor = this.stored(full);
     const wanted = this.module(name).parameters[parameter]!;
     if (!tensor) {
       throw new FormatError(

@@ -2,7 +2,6 @@
 import type { FileSet } from "../base/bytes.ts";
 import { compareWithAdapter } from "../lora/compare.ts";
 import { type AdapterFiles, type LoadedAdapter, loadAdapter, readAdapter } from "../lora/readAdapter.ts";
-import { checkpointTensor } from "../models/frozen.ts";
 import type { OpenedModel } from "./openModel.ts";
 import type { RunConfig } from "./runFile.ts";
 
@@ -15,14 +14,12 @@ export interface OpenedAdapter {
 /** Throws FormatError or ConfigError where it does not fit the model or the run. */
 export async function openAdapter(
   files: FileSet,
-  { model, tensors }: OpenedModel,
+  { model }: OpenedModel,
   run: RunConfig,
 ): Promise<OpenedAdapter> {
   const opened = await readAdapter(files);
   const { modelType } = model.config;
-  const adapter = await loadAdapter(opened, model.modules, modelType, (name) =>
-    checkpointTensor(tensors, name),
-  );
+  const adapter = await loadAdapter(opened, model.modules, modelType, (name) => model.stored(name));
   const given = { config: opened.config, selection: adapter.selection };
   const warnings = compareWithAdapter(run, given, model.modules, modelType);
   return { files: opened, adapter, warnings: [...adapter.warnings, ...warnings] };

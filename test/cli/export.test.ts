@@ -62,9 +62,21 @@ describe("npm run export", () => {
     expect(readdirSync(folder)).toEqual(before);
   });
 
+  it("merges into a folder that can be opened as a base, and never into one that holds something", () => {
+    const out = join(folder, "merged");
+    const into = [fixture, "--model", model, "--to", "merged", "--out", out];
+    const { status, stdout } = run(...into);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/merged {5}.*merged, 5 files, \d+ bytes/);
+    expect(readdirSync(out).sort()).toEqual(readdirSync(model).sort());
+    const again = run(...into);
+    expect(again.status).toBe(1);
+    expect(again.stderr).toMatch(/merged holds 5 files already/);
+  });
+
   it.each([
     [[fixture, "--model", model, "--out", "x.gguf"], /must be given/],
-    [[fixture, "--model", model, "--to", "onnx", "--out", "x.gguf"], /--to is onnx, not gguf/],
+    [[fixture, "--model", model, "--to", "onnx", "--out", "x.gguf"], /--to is onnx, not gguf or merged/],
     [[fixture, "--model", model, "--to", "gguf", "--out", "x"], /--out is x, not a \.gguf/],
   ])("says how it is used: %j", (args, says) => {
     const { status, stderr } = run(...args);
