@@ -85,16 +85,18 @@ export class Arenas {
   readonly chunks: Readonly<Record<ArenaRole, readonly GPUBuffer[]>>;
   private readonly gpu: Gpu;
 
-  constructor(gpu: Gpu, layout: ArenaLayout) {
+  /** Without `trains` there are parameters alone. */
+  constructor(gpu: Gpu, layout: ArenaLayout, { trains }: { readonly trains: boolean } = { trains: true }) {
     this.gpu = gpu;
     this.layout = layout;
     const make = (role: ArenaRole, purpose: "adapter" | "optimizer") =>
       layout.chunkBytes.map((bytes, i) => gpu.create(`${role} ${i}`, bytes, purpose));
+    const ofTraining = (role: ArenaRole) => (trains ? make(role, "optimizer") : []);
     this.chunks = {
       parameters: make("parameters", "adapter"),
-      gradients: make("gradients", "optimizer"),
-      firstMoment: make("firstMoment", "optimizer"),
-      secondMoment: make("secondMoment", "optimizer"),
+      gradients: ofTraining("gradients"),
+      firstMoment: ofTraining("firstMoment"),
+      secondMoment: ofTraining("secondMoment"),
     };
   }
 

@@ -23,6 +23,8 @@ export interface AdaptedModelOptions {
   readonly loraDropout: number;
   /** Starting values of every trainable tensor, by PEFT's key; in the engine's orientation, [out, in]. */
   readonly initial: ReadonlyMap<string, Float32Array>;
+  /** False where it is only asked: there are no gradients and moments then, and it may change nothing of the base. */
+  readonly trains?: boolean;
 }
 
 export interface TraceOptions {
@@ -51,6 +53,7 @@ export class AdaptedModel {
   readonly layout: ArenaLayout;
   /** The base model's tensors on the device. */
   readonly frozen: FrozenWeights;
+  private readonly trains: boolean;
   private readonly options: AdaptedModelOptions;
   /** Traced before there was anything to bind them to. */
   private readonly unbound: Record<"parameters" | "scales" | "norms", Value[]> = {
@@ -62,9 +65,9 @@ export class AdaptedModel {
   private readonly norms: DoraNorms | undefined;
   private onDevice: { readonly arenas: Arenas; readonly scales: GPUBuffer } | undefined;
 
-  /** Nothing is allocated on the device until `load`. Throws where nothing would train. */
+  /** Nothing is allocated on the device until `load`. Throws where nothing would train that should. */
   constructor(options: AdaptedModelOptions) {
-    const { gpu, kernels, model, selection } = options;
+    const { gpu, kernels, model, selection, trains = true } = options;
     this.options = options;
     this.gpu = gpu;
     this.kernels = kernels;
@@ -72,7 +75,8 @@ export class AdaptedModel {
     this.selection = selection;
     this.layout = new ArenaLayout(gpu.traits.maxBinding);
     layOutTrainables(model, selection, this.layout);
-    if (this.layout.tensors.size === 0) {
+    this.trains = trains;
+    if (trains && this.layout.tensors.size === 0) {
       throw new ConfigError("nothing-trains", "No tensor would be trained.", "Choose target_modules.");
     }
     if (options.loraDropout > 0 && selection.lora.some(({ module }) => module.kind === "head")) {
@@ -140,7 +144,7 @@ export class AdaptedModel {
   bytes(): { readonly base: number; readonly adapter: number; readonly optimizer: number } {
     const arena = this.layout.bytes();
     const adapter = arena + this.scalesBytes() + (this.norms?.bytes().norms ?? 0);
-    return { base: this.frozen.bytes(), adapter, optimizer: 3 * arena };
+    return { base: this.frozen.bytes(), adapter, optimizer: this.trains ? 3 * arena : 0 };
   }
 
   /** What `update` takes on the device beside them. */
@@ -180,8 +184,8 @@ export class AdaptedModel {
   }
 
   private allocate() {
-    const { gpu, layout, options, selection } = this;
-    const arenas = new Arenas(gpu, layout);
+    const { gpu, layout, options, selection, trains } = this;
+    const arenas = new Arenas(gpu, layout, { trains });
     for (const [key, values] of options.initial) arenas.write("parameters", key, values);
     const scales = gpu.create("scales", this.scalesBytes(), "adapter");
     gpu.device.queue.writeBuffer(

@@ -107,7 +107,7 @@ async function adapterModel({ live, opened, run }: Exportable, files: FileSet): 
   );
   const { selection } = adapter;
   const initial = await initialValues(model, selection, run, adapter);
-  return new AdaptedModel({ gpu, kernels, model, frozen, selection, initial, loraDropout: 0 });
+  return new AdaptedModel({ gpu, kernels, model, frozen, selection, initial, loraDropout: 0, trains: false });
 }
 
 /** How the model's template frames turns, where it does no more than that. */

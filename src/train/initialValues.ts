@@ -1,6 +1,5 @@
 /** Trainable tensors between files and engine: where a run starts from, and how the end is written. */
 import { FormatError } from "../base/errors.ts";
-import { toFloat32 } from "../formats/floats.ts";
 import {
   type AdapterEntry,
   adapterEntries,
@@ -11,6 +10,7 @@ import {
 import { initialStart } from "../lora/init.ts";
 import type { LoadedAdapter } from "../lora/readAdapter.ts";
 import { rowNorms } from "../lora/rowNorms.ts";
+import { type Adapter, baseValues } from "../lora/strength.ts";
 import type { Selection } from "../lora/targets.ts";
 import { transpose } from "../models/frozen.ts";
 import type { Model } from "../models/transformer.ts";
@@ -73,13 +73,19 @@ export async function initialValues(
       given ??
       (entry.part === "parameter" ? await baseValues(model, entry.module, entry.parameter) : undefined);
     if (!values) throw new FormatError("tensor-missing", `The adapter has no "${entry.key}".`);
-    const shape = entry.shape as [number, number];
-    initial.set(entry.key, turned(model, entry) ? floats(transpose(bytesOf(values), shape)) : values);
+    initial.set(entry.key, toEngine(model, entry, values));
   }
   return initial;
 }
 
-async function baseValues(model: Model, module: string, parameter: string): Promise<Float32Array> {
-  const tensor = model.tensor(module, parameter);
-  return toFloat32(await tensor.read(), tensor.dtype);
+/** An adapter's values in the engine's orientation. */
+export function engineValues(model: Model, { selection, values }: Adapter): Map<string, Float32Array> {
+  return new Map(
+    adapterEntries(selection).map((entry) => [entry.key, toEngine(model, entry, values.get(entry.key)!)]),
+  );
+}
+
+function toEngine(model: Model, entry: AdapterEntry, values: Float32Array): Float32Array {
+  const shape = entry.shape as [number, number];
+  return turned(model, entry) ? floats(transpose(bytesOf(values), shape)) : values;
 }

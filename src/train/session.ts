@@ -13,29 +13,32 @@ import type { Kernels } from "../gpu/kernels.ts";
 import { adapterEntries } from "../lora/adapterKeys.ts";
 import { exportConfig, reexportConfig } from "../lora/exportConfig.ts";
 import { modelCard } from "../lora/modelCard.ts";
+import type { Adapter } from "../lora/strength.ts";
 import { selectModules } from "../lora/targets.ts";
 import { writeAdapter } from "../lora/writeAdapter.ts";
 import { AdaptedModel } from "./adaptedModel.ts";
+import { type AnswerOptions, answersOf } from "./answers.ts";
 import type { Best } from "./best.ts";
 import { Evaluator } from "./evaluator.ts";
 import { bytesFileSet, type ExportFormat, exportChecked } from "./exports.ts";
-import { Generator } from "./generator.ts";
 import { initialValues, trainedValues } from "./initialValues.ts";
 import { logitsOf } from "./logits.ts";
 import { type OpenedAdapter, openAdapter } from "./openAdapter.ts";
+import type { OpenedBase } from "./openBase.ts";
 import { type OpenedModel, openModel } from "./openModel.ts";
 import { type Prompt, promptIds } from "./prompts.ts";
 import type { Report, StepReport } from "./reports.ts";
 import type { RowReader } from "./rowTokens.ts";
 import { type RunConfig, runFileOf } from "./runFile.ts";
 import { Sampler } from "./sampler.ts";
-import { GREEDY, type Sampling } from "./sampling.ts";
 import { checkPrompts, type SelfCheck } from "./selfCheck.ts";
 import { type MemoryEstimate, type Progress, Trainer } from "./trainer.ts";
 import { Watch } from "./watch.ts";
 
 export interface SessionSources {
   readonly model: FileSet;
+  /** The model as it was opened before, where others read its tensors too. */
+  readonly base?: Pick<OpenedBase, "opened" | "frozen"> | undefined;
   readonly rows: readonly Row[];
   /** Never trained on; their loss is taken every `eval_steps`, and before the first step and after the last. */
   readonly heldOut?: readonly Row[] | undefined;
@@ -85,19 +88,6 @@ export interface ExportFacts {
   readonly device: string | null;
 }
 
-export interface AnswerOptions extends Partial<Sampling> {
-  readonly max_new_tokens?: number;
-  /** The base model answers: the adapter is left out. */
-  readonly asBase?: boolean;
-  /** Hears of an answer as it grows. */
-  readonly onText?: (prompt: number, text: string) => void;
-  readonly isStopped?: () => boolean;
-}
-
-/** Answers that are written side by side, and how many tokens each has room for unless told. */
-const ANSWER_LANES = 8;
-const ANSWER_TOKENS = 128;
-
 export class Session {
   readonly summary: SessionSummary;
   readonly trainer: Trainer;
@@ -124,7 +114,7 @@ export class Session {
     options: { readonly onProgress?: Progress | undefined; readonly submitMs?: number | undefined } = {},
   ): Promise<Session> {
     const { run } = sources;
-    const opened = await openModel(sources.model);
+    const opened = sources.base?.opened ?? (await openModel(sources.model));
     const { model, tokenizer } = opened;
     const { config } = model;
     const { chat_template_path } = run.train;
@@ -175,6 +165,7 @@ export class Session {
       gpu,
       kernels,
       model,
+      frozen: sources.base?.frozen,
       selection,
       loraDropout: (loaded?.files.config ?? run.lora).lora_dropout,
       initial: await initialValues(model, selection, run, loaded?.adapter),
@@ -270,36 +261,13 @@ export class Session {
   }
 
   /** The answers to all prompts, of the model as it is now; `prepare` comes first. Greedy unless told otherwise. */
-  async answers(prompts: readonly Prompt[], options: AnswerOptions = {}): Promise<string[]> {
-    const { max_new_tokens = ANSWER_TOKENS, asBase = false, onText, isStopped, ...sampling } = options;
-    const { tokenizer, stopIds, model } = this.opened;
-    const ids = await promptIds(prompts, tokenizer, this.template);
-    const longest = ids.reduce((most, { length }) => Math.max(most, length), 0);
-    const generator = new Generator(this.adapted, {
-      lanes: Math.min(ANSWER_LANES, prompts.length),
-      context: Math.min(model.config.maxPositions, longest + max_new_tokens),
-      asBase,
-    });
-    // Rotary tables of this length stay with the frozen weights: later answers find them there.
-    await this.adapted.load();
-    const undo = this.adapted.gpu.checkpoint();
-    try {
-      await generator.prepare();
-      const soFar = prompts.map((): number[] => []);
-      const answers = await generator.generate(
-        ids,
-        { ...GREEDY, ...sampling, max_new_tokens, stopIds },
-        (prompt, id) => {
-          soFar[prompt]!.push(id);
-          onText?.(prompt, tokenizer.decode(soFar[prompt]!));
-        },
-        isStopped,
-      );
-      return answers.map((answer) => tokenizer.decode(answer.ids));
-    } finally {
-      generator.destroy();
-      undo();
-    }
+  answers(prompts: readonly Prompt[], options: AnswerOptions = {}): Promise<string[]> {
+    return answersOf(this.adapted, this.opened, this.template, prompts, options);
+  }
+
+  /** The adapter as it is now, to be used beside others. */
+  async trained(): Promise<Adapter> {
+    return { selection: this.adapted.selection, values: await trainedValues(this.adapted) };
   }
 
   /** Logits [tokens][vocabulary] of one row, with the adapter as it is now. */

@@ -9,6 +9,7 @@ import { openSafetensors } from "../../src/formats/safetensors.ts";
 import { arraySource } from "../../src/formats/sources.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import type { Kernels } from "../../src/gpu/kernels.ts";
+import type { OpenedBase } from "../../src/train/openBase.ts";
 import { parseRunFile, type RunConfig } from "../../src/train/runFile.ts";
 import { Session } from "../../src/train/session.ts";
 
@@ -51,6 +52,8 @@ export interface ParityOptions {
   readonly base?: string;
   readonly submitMs?: number;
   readonly heldOut?: readonly Row[];
+  /** Its base, where that was opened before. */
+  readonly opened?: OpenedBase;
 }
 
 export async function openParitySession(
@@ -58,7 +61,7 @@ export async function openParitySession(
   kernels: Kernels,
   name: string,
   change: (run: RunConfig) => void = () => {},
-  { adapter = "initial", submitMs, heldOut, ...options }: ParityOptions = {},
+  { adapter = "initial", submitMs, heldOut, opened, ...options }: ParityOptions = {},
 ): Promise<Session> {
   const { data, base } = { ...parityCase(name), ...options };
   const folder = `${DUMPS}/runs/${name}`;
@@ -67,6 +70,7 @@ export async function openParitySession(
   const { rows } = await parseRows(await fileSource(`${DUMPS}/data/${data}`), { format: "jsonl" });
   const sources = {
     model: await openDirectory(`${DUMPS}/bases/${base}`),
+    base: opened,
     rows,
     heldOut,
     run,

@@ -1,0 +1,118 @@
+/** Adapters at a strength, without some layers, and several at once. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
+import { openDirectory } from "../../src/cli/files.ts";
+import { BLOCK_BYTES, Gpu } from "../../src/gpu/device.ts";
+import { Kernels } from "../../src/gpu/kernels.ts";
+import { layerOf } from "../../src/lora/matching.ts";
+import type { AdapterPart } from "../../src/lora/strength.ts";
+import { logitsOf } from "../../src/train/logits.ts";
+import { type OpenedBase, openBase, stackedModel } from "../../src/train/openBase.ts";
+import { DUMPS, openParitySession, parityCase } from "./parityRun.ts";
+
+let node: NodeDevice;
+let gpu: Gpu;
+let kernels: Kernels;
+beforeAll(async () => {
+  node = await requestNodeDevice({ limits: "default" });
+  gpu = new Gpu(node.device);
+  kernels = new Kernels(gpu);
+});
+afterAll(() => node.device.destroy());
+
+const ids = Uint32Array.of(5, 9, 17, 3, 44, 9);
+const none: ReadonlySet<number> = new Set();
+
+async function open(name: string): Promise<OpenedBase> {
+  return openBase(gpu, kernels, await openDirectory(`${DUMPS}/bases/${parityCase(name).base}`));
+}
+
+async function logits(base: OpenedBase, parts: readonly AdapterPart[]): Promise<Float32Array[]> {
+  const model = await stackedModel(base, parts);
+  const found = await logitsOf(model, ids);
+  model.destroy();
+  return found;
+}
+
+/** Whether they are the same to the bit. */
+function same(found: readonly Float32Array[], wanted: readonly Float32Array[]): boolean {
+  expect(found.length).toBe(wanted.length);
+  return found.every((row, i) => Buffer.compare(bytesOf(row), bytesOf(wanted[i]!)) === 0);
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+describe("an adapter's strength", () => {
+  it.each([
+    "llama_all_linear",
+    "mistral_rslora",
+    "llama_dora",
+    "qwen2_dora_bias",
+    "gpt2_dora",
+    "qwen3_dora_head",
+    "llama_untied_head",
+    "llama_tied_head",
+    "gpt2_whole",
+    "qwen2_bias_all",
+    "gpt2_lora_bias",
+    "llama_embedding",
+    "gpt2_embedding",
+  ])("0 is the base and 1 the trained model, to the bit, and the training stands still: %s", async (name) => {
+    const base = await open(name);
+    const bare = await logits(base, []);
+    const session = await openParitySession(gpu, kernels, name, () => {}, {
+      adapter: "final",
+      opened: base,
+    });
+    const tuned = await session.logits(ids);
+    expect(same(tuned, bare)).toBe(false);
+    const adapter = await session.trained();
+    const at = (strength: number, layersOff = none) => logits(base, [{ adapter, strength, layersOff }]);
+    const held = gpu.bytes.get("base");
+    expect(same(await at(0), bare)).toBe(true);
+    expect(same(await at(1), tuned)).toBe(true);
+    for (const strength of [0.5, 2]) {
+      const between = await at(strength);
+      expect(same(between, bare)).toBe(false);
+      expect(same(between, tuned)).toBe(false);
+    }
+    const { lora, whole } = adapter.selection;
+    const layers = [...lora, ...whole].map(({ module }) => layerOf(module.name));
+    const off = new Set(layers.filter((layer) => layer !== undefined));
+    if (off.size === new Set(layers).size) expect(same(await at(1, off), bare)).toBe(true);
+    if (off.size > 1) expect(same(await at(1, new Set([1])), tuned)).toBe(false);
+    expect(same(await session.logits(ids), tuned)).toBe(true);
+    expect(gpu.bytes.get("base")).toBe(held);
+    session.destroy();
+    base.frozen.destroy();
+    expect(gpu.totalBytes()).toBe(BLOCK_BYTES);
+  });
+
+  it.each(["llama_all_linear", "llama_dora", "gpt2_whole", "qwen2_bias_all", "llama_embedding"])(
+    "does nothing before the first step: %s",
+    async (name) => {
+      const base = await open(name);
+      const session = await openParitySession(gpu, kernels, name, () => {}, {
+        adapter: "none",
+        opened: base,
+      });
+      const bare = await logits(base, []);
+      expect(same(await session.logits(ids), bare)).toBe(true);
+      session.destroy();
+      base.frozen.destroy();
+    },
+  );
+
+  it("from 0 to 2 is taken, nothing else", async () => {
+    const base = await open("llama_all_linear");
+    const adapter = {
+      selection: { lora: [], whole: [], targetModules: [], warnings: [] },
+      values: new Map(),
+    };
+    for (const strength of [-0.1, 2.1, Number.NaN])
+      await expect(logits(base, [{ adapter, strength, layersOff: none }])).rejects.toThrow("expected 0 to 2");
+    base.frozen.destroy();
+  });
+});
