@@ -158,7 +158,8 @@ def clip(parameters: list[torch.nn.Parameter], max_norm: float) -> float:
     return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]).item()
 
 
-def train(model: torch.nn.Module, rows: list[list[int]], stated: dict) -> Run:
+def train(model: torch.nn.Module, rows: list, stated: dict, backward=backward_step) -> Run:
+    """`backward` takes the rows of a step, whatever a row is to it."""
     settings = TRAIN_DEFAULTS | stated
     epoch = epoch_of(rows, settings)
     total = settings["max_steps"]
@@ -171,7 +172,7 @@ def train(model: torch.nn.Module, rows: list[list[int]], stated: dict) -> Run:
     initial = adapter_state(model)
     metrics = []
     for step in range(total):
-        loss, tokens = backward_step(model, epoch[step % len(epoch)])
+        loss, tokens = backward(model, epoch[step % len(epoch)])
         grad_norm = clip(parameters, settings["max_grad_norm"])
         lr = settings["learning_rate"] * schedule.lr_lambdas[0](step)
         optimizer.step()
