@@ -1,6 +1,9 @@
 import type { StoredType } from "../base/bytes.ts";
 import { FormatError } from "../base/errors.ts";
 
+/** The types that `toFloat32` reads. */
+export const FLOAT_TYPES: readonly StoredType[] = ["F32", "F16", "BF16", "F64"];
+
 const word = new Uint32Array(1);
 const single = new Float32Array(word.buffer);
 

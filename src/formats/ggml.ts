@@ -72,6 +72,9 @@ export function ggmlByteCount(type: GgmlType, shape: readonly number[]): number 
   return shape.includes(0) ? 0 : bytes;
 }
 
+/** The types that `toFloat32OfGgml` reads. */
+export const DECODED_TYPES: readonly GgmlType[] = ["F64", "F32", "F16", "BF16", "Q8_0"];
+
 /** The values of whole blocks of a tensor as f32: exact for F32, F16, BF16 and Q8_0. Throws FormatError for other types. */
 export function toFloat32OfGgml(bytes: Uint8Array, type: GgmlType): Float32Array {
   switch (type) {

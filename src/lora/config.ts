@@ -78,15 +78,19 @@ export function unknownKey(path: string, key: string, known: Iterable<string>): 
 
 export function objectAt(json: unknown, path: string): JsonObject {
   if (isJsonObject(json)) return json;
-  throw new ConfigError("bad-value", `${path} is ${show(json)}, expected an object.`);
+  throw new ConfigError(
+    "bad-value",
+    `${path} is ${show(json)}, expected an object.`,
+    'An object holds its keys in braces: {"key": value}.',
+  );
 }
 
-/** A value that fits its schema, or an error that names the place down to the entry. */
+/** A value that fits its schema, or an error that names the place down to the entry. `fallback` is the key's default. */
 export function checkValue<T>(
   schema: v.GenericSchema<unknown, T>,
   value: unknown,
   path: string,
-  expected: string,
+  { expected, fallback }: { readonly expected: string; readonly fallback: Json },
 ): T {
   const result = v.safeParse(schema, value, { abortEarly: true });
   if (result.success) return result.output;
@@ -96,6 +100,7 @@ export function checkValue<T>(
   throw new ConfigError(
     "bad-value",
     `${place} is ${show(inner ? issue.input : value)}, expected ${expected}.`,
+    `Correct it, or leave it out: the default is ${show(fallback)}.`,
   );
 }
 
@@ -108,7 +113,10 @@ function readConfig(given: JsonObject, path: string, origin: "run" | "adapter"):
     const schema =
       origin === "adapter" && field.loaded ? field.loaded : "schema" in field ? field.schema : undefined;
     if (schema)
-      checkValue(schema, value, `${path}.${key}`, "expected" in field ? field.expected : "any value");
+      checkValue(schema, value, `${path}.${key}`, {
+        expected: "expected" in field ? field.expected : "any value",
+        fallback: field.default,
+      });
     else if (field.role === "absent") refuseAbsent(value, field, `${path}.${key}`);
     if (field.role === "setting") settings[key] = value ?? field.default;
     else if (Object.hasOwn(given, key)) described[key] = value;
@@ -117,6 +125,7 @@ function readConfig(given: JsonObject, path: string, origin: "run" | "adapter"):
     if (!isLoraKey(key)) Object.defineProperty(described, key, { value: given[key], enumerable: true });
   }
   const config = { ...settings, described } as unknown as LoraConfig;
+  checkLengths(config, path);
   checkTogether(config, path);
   return config;
 }
@@ -134,6 +143,25 @@ function refuseAbsent(value: Json, field: LoraField & { role: "absent" }, path: 
     `${path} is ${show(value)}: ${field.reason}.`,
     `Leave it out, or set it to ${show(field.default)}.`,
   );
+}
+
+/** Far more than any model has, and few enough that a stranger's list is gone through at once. */
+const MOST_NAMES = 10_000;
+const LONGEST_NAME = 200;
+
+function checkLengths(config: LoraConfig, path: string): void {
+  for (const key of ["target_modules", "exclude_modules", "modules_to_save", "layers_pattern"] as const) {
+    const names = config[key];
+    if (!Array.isArray(names)) continue;
+    const longest = Math.max(0, ...names.slice(0, MOST_NAMES).map((name) => name.length));
+    if (names.length <= MOST_NAMES && longest <= LONGEST_NAME) continue;
+    const found = `${names.length} names of up to ${longest} characters`;
+    throw new ConfigError(
+      "bad-value",
+      `${path}.${key} holds ${found}, at most ${MOST_NAMES} of ${LONGEST_NAME} are allowed.`,
+      "Write the endings that the modules have in common, or a pattern.",
+    );
+  }
 }
 
 /** What PEFT's LoraConfig checks between keys. */

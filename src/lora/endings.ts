@@ -42,13 +42,11 @@ export function fewestEndings(targets: readonly string[], others: readonly strin
   const otherEndings = new Set(["", ...others.flatMap(endings)]);
   const required = new Set<string>();
   for (const target of sortedByEndings(targets)) {
-    for (const ending of endings(target)) {
-      if (required.has(ending) || otherEndings.has(ending)) continue;
-      if (![...required].some((other) => target.endsWith(`.${other}`))) {
-        required.add(ending);
-        break;
-      }
-    }
+    const choices = endings(target);
+    // The whole name is no ending after a dot.
+    if (choices.slice(0, -1).some((ending) => required.has(ending))) continue;
+    const ending = choices.find((choice) => !required.has(choice) && !otherEndings.has(choice));
+    if (ending !== undefined) required.add(ending);
   }
   return [...required];
 }

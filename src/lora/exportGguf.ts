@@ -43,7 +43,7 @@ export function ggufAdapter(adapter: AdapterFiles, names: GgufNames): GgufAdapte
     ["adapter.type", { type: "string", value: "lora" }],
     ["adapter.lora.alpha", { type: "f32", value: written }],
   ]);
-  const tensors = pairs.flatMap((pair) => halves(pair, pair.alpha === alpha ? 1 : pair.alpha / written));
+  const tensors = pairs.flatMap((pair) => halves(pair, pair.alpha === alpha ? 1 : pair.alpha / written, adapter.label));
   return { metadata, tensors };
 }
 
@@ -171,7 +171,7 @@ function mostCommon(values: readonly number[]): number {
   return [...counts].reduce((best, one) => (one[1] > best[1] ? one : best))[0];
 }
 
-function halves({ a, b, r, weight }: PlacedPair, factor: number): GgufTensorToWrite[] {
+function halves({ a, b, r, weight }: PlacedPair, factor: number, label: string): GgufTensorToWrite[] {
   const shapes = ggufShapes(weight, r);
   return [
     {
@@ -179,7 +179,7 @@ function halves({ a, b, r, weight }: PlacedPair, factor: number): GgufTensorToWr
       type: "F32",
       shape: shapes.a,
       async *pieces() {
-        yield bytesOf(toGgufA(await readFinite(a, 1), weight, r));
+        yield bytesOf(toGgufA(await readFinite(a, 1, label), weight, r));
       },
     },
     {
@@ -187,22 +187,24 @@ function halves({ a, b, r, weight }: PlacedPair, factor: number): GgufTensorToWr
       type: "F32",
       shape: shapes.b,
       async *pieces() {
-        yield bytesOf(toGgufB(await readFinite(b, factor), weight, r));
+        yield bytesOf(toGgufB(await readFinite(b, factor, label), weight, r));
       },
     },
   ];
 }
 
-async function readFinite(tensor: StoredTensor, factor: number): Promise<Float32Array> {
+async function readFinite(tensor: StoredTensor, factor: number, label: string): Promise<Float32Array> {
   const values = toFloat32(await tensor.read(), tensor.dtype);
   if (factor !== 1) for (let i = 0; i < values.length; i++) values[i]! *= factor;
   const bad = values.findIndex((value) => !Number.isFinite(value));
   if (bad === -1) return values;
-  const found = `${tensor.name} holds ${values[bad]} at index ${bad}${factor === 1 ? "" : `, times ${factor}`}.`;
+  const scaled = factor === 1 ? "" : `, times ${factor}`;
   throw new FormatError(
     "not-finite",
-    found,
-    "The training that made it diverged; take an earlier checkpoint.",
+    `${label}: ${tensor.name} holds ${values[bad]} at index ${bad}${scaled}.`,
+    scaled === ""
+      ? "The training that made it diverged; take an earlier checkpoint."
+      : `The alphas of its modules lie too far apart for one file. ${MERGE}`,
   );
 }
 

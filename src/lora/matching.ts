@@ -1,10 +1,7 @@
-import { ConfigError } from "../base/errors.ts";
+import type { ConfigError } from "../base/errors.ts";
 import type { LoraConfig } from "./config.ts";
 import { endingMatcher } from "./endings.ts";
-import { compilePythonPattern } from "./pythonPattern.ts";
-
-/** Each compiled pattern costs up to a millisecond, and each is tried on every module. */
-const MOST_PATTERNS = 1000;
+import { compilePythonPattern, compilePythonPatterns } from "./pythonPattern.ts";
 
 /** What selection needs beside the config. */
 export interface SelectionContext {
@@ -44,19 +41,19 @@ export function patternLookup(
   patterns: Readonly<Record<string, number>>,
   path: string,
 ): { firstValue(name: string): number | undefined; used: Set<string> } {
-  const entries = Object.entries(patterns);
-  const special = entries.filter(([key]) => !isPlain(key)).length;
-  if (special > MOST_PATTERNS) {
-    throw new ConfigError(
-      "bad-value",
-      `${path} has ${special} patterns, at most ${MOST_PATTERNS} are allowed.`,
-    );
-  }
+  const special = Object.keys(patterns).filter((key) => !isPlain(key) && exactName(key) === undefined);
+  const compiled = compilePythonPatterns(
+    special.map((key) => `(.*\\.)?(${key})$`),
+    path,
+  );
+  const patternOf = new Map(special.map((key, i) => [key, compiled[i]!]));
   const used = new Set<string>();
-  const matchers = entries.map(([key, value]) => {
-    if (isPlain(key)) return { key, value, matches: (name: string) => endsInPlainKey(name, key) };
-    const pattern = compilePythonPattern(`(.*\\.)?(${key})$`, `${path}.${key}`);
-    return { key, value, matches: (name: string) => pattern.match(name) };
+  const matchers = Object.entries(patterns).map(([key, value]) => {
+    const pattern = patternOf.get(key);
+    const exact = exactName(key);
+    const matches = (name: string) =>
+      pattern ? pattern.match(name) : exact !== undefined ? name === exact : endsInPlainKey(name, key);
+    return { key, value, matches };
   });
   return {
     used,
@@ -75,6 +72,11 @@ export function patternLookup(
 /** A key that is only a name: its dots are still Python's "any character". */
 function isPlain(key: string): boolean {
   return /^[A-Za-z0-9_.]+$/.test(key);
+}
+
+/** The one name that a key such as `^model\.norm` matches, as our own exports spell what they name one by one. */
+function exactName(key: string): string | undefined {
+  return /^\^(?:[A-Za-z0-9_]|\\\.)+$/.test(key) ? key.slice(1).replaceAll("\\.", ".") : undefined;
 }
 
 function endsInPlainKey(name: string, key: string): boolean {
@@ -98,8 +100,9 @@ export function layerIndexOf(config: LoraConfig, path: string): (name: string) =
     return layerOf;
   }
   const lists = typeof layers_pattern === "string" ? [layers_pattern] : layers_pattern;
-  const patterns = lists.map((list) =>
-    compilePythonPattern(`(?:^|.*?\\.)${list}\\.(?P<idx>\\d+)\\.`, `${path}.layers_pattern`),
+  const patterns = compilePythonPatterns(
+    lists.map((list) => `(?:^|.*?\\.)${list}\\.(?P<idx>\\d+)\\.`),
+    `${path}.layers_pattern`,
   );
   return (name) => {
     for (const pattern of patterns) {

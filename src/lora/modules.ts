@@ -64,6 +64,15 @@ export function unmatched(tree: ModuleTree, path: string, entry: string): Config
   );
 }
 
+/** As many entries of a list as are told one by one. */
+const TOLD = 10;
+
+/** The first of what is told of many entries, each made only then, and how many more there are. */
+export function toldOf<T>(entries: readonly T[], tell: (entry: T) => string): string[] {
+  const told = entries.slice(0, TOLD).map(tell);
+  return entries.length > TOLD ? [...told, `The same goes for ${entries.length - TOLD} more.`] : told;
+}
+
 /** What a user may have meant: endings of the names of modules, of so many parts. */
 export function nameChoices(tree: ModuleTree, parts: number): string[] {
   const named = [...tree.leaves.values()].filter(({ kind }) => kind !== "other");

@@ -20,6 +20,10 @@ export interface PythonPattern {
 }
 
 const LONGEST_PATTERN = 2000;
+/** RE2 goes through a text with one step for each instruction at most. Counted repetitions make many of few characters. */
+const LARGEST_PROGRAM = 2000;
+/** What the patterns of one key may come to. */
+const LARGEST_PROGRAMS = 20_000;
 
 const UNSUPPORTED_GROUPS: readonly [start: string, called: string][] = [
   ["(?=", "a lookahead"],
@@ -35,6 +39,27 @@ const UNSUPPORTED_GROUPS: readonly [start: string, called: string][] = [
 
 /** Compiles a Python pattern. `path` says in errors where it came from (`lora.target_modules`). */
 export function compilePythonPattern(source: string, path: string): PythonPattern {
+  return asPattern(compile(source, path));
+}
+
+/** Compiles the patterns of one key, which may together be no more than ten of the largest. */
+export function compilePythonPatterns(sources: readonly string[], path: string): PythonPattern[] {
+  let instructions = 0;
+  return sources.map((source) => {
+    const compiled = compile(source, path);
+    instructions += compiled.programSize();
+    if (instructions > LARGEST_PROGRAMS) {
+      throw refusal(
+        path,
+        source,
+        `together with the ${sources.length - 1} others it takes too long to match`,
+      );
+    }
+    return asPattern(compiled);
+  });
+}
+
+function compile(source: string, path: string): RE2JS {
   if (source.length > LONGEST_PATTERN) {
     throw refusal(
       path,
@@ -49,6 +74,12 @@ export function compilePythonPattern(source: string, path: string): PythonPatter
     if (thrown instanceof ConfigError) throw thrown;
     throw refusal(path, source, thrown instanceof Error ? thrown.message : String(thrown));
   }
+  if (compiled.programSize() > LARGEST_PROGRAM)
+    throw refusal(path, source, "its repetitions take too long to match");
+  return compiled;
+}
+
+function asPattern(compiled: RE2JS): PythonPattern {
   return {
     fullMatch: (text) => compiled.matches(text),
     match: (text) => compiled.matcher(text).lookingAt(),

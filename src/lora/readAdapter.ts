@@ -3,7 +3,7 @@ import { FormatError, ShapeError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import { show } from "../base/json.ts";
 import { readJsonObject } from "../base/read-json.ts";
-import { toFloat32 } from "../formats/floats.ts";
+import { FLOAT_TYPES, toFloat32 } from "../formats/floats.ts";
 import { openSafetensors } from "../formats/safetensors.ts";
 import {
   type AdapterEntry,
@@ -37,6 +37,10 @@ export interface LoadedAdapter {
   readonly warnings: readonly string[];
 }
 
+const CHOOSE = "Choose the folder that PEFT's save_pretrained wrote.";
+/** Room for a rank of every module of the largest models by name. */
+const MAX_CONFIG_BYTES = 2_000_000;
+
 /** Reads the config and the header of an adapter folder as PEFT's save_pretrained writes it. */
 export async function readAdapter(files: FileSet): Promise<AdapterFiles> {
   const configSource = files.open(CONFIG_FILE);
@@ -44,12 +48,12 @@ export async function readAdapter(files: FileSet): Promise<AdapterFiles> {
     throw new FormatError(
       "no-adapter-config",
       `${files.label} holds no ${CONFIG_FILE}; it holds ${show(files.names().slice(0, 20))}.`,
-      "Choose the folder that PEFT's save_pretrained wrote.",
+      CHOOSE,
     );
   }
   const weightsSource = files.open(WEIGHTS_FILE);
   if (!weightsSource) throw noWeights(files);
-  const given = await readJsonObject(configSource);
+  const given = await readJsonObject(configSource, MAX_CONFIG_BYTES);
   const { config, warnings } = parseAdapterConfig(given, CONFIG_FILE);
   const { tensors } = await openSafetensors(weightsSource);
   return { label: files.label, config, given, tensors, warnings };
@@ -58,7 +62,7 @@ export async function readAdapter(files: FileSet): Promise<AdapterFiles> {
 function noWeights(files: FileSet): FormatError {
   const pickle = files.names().find((name) => /\.(bin|pt|pth|ckpt|pkl)$/.test(name));
   if (pickle === undefined) {
-    return new FormatError("no-adapter-weights", `${files.label} holds no ${WEIGHTS_FILE}.`, "");
+    return new FormatError("no-adapter-weights", `${files.label} holds no ${WEIGHTS_FILE}.`, CHOOSE);
   }
   return new FormatError(
     "pickle",
@@ -84,6 +88,7 @@ export async function loadAdapter(
   });
   const entries = adapterEntries(selection);
   checkKeys(adapter, entries, selection);
+  for (const tensor of adapter.tensors.values()) checkType(adapter, tensor);
   for (const entry of entries) checkShape(adapter, entry);
   const trained = new Set(entries.map(({ key }) => key));
   const warnings = [...adapter.warnings, ...selection.warnings];
@@ -126,6 +131,15 @@ function checkKeys(adapter: AdapterFiles, entries: readonly AdapterEntry[], sele
         : "Was the adapter trained on another model?",
     );
   }
+}
+
+function checkType({ label }: AdapterFiles, { name, dtype }: StoredTensor): void {
+  if (FLOAT_TYPES.includes(dtype)) return;
+  throw new FormatError(
+    "not-float",
+    `${label}: ${name} is of type ${dtype}, expected one of ${FLOAT_TYPES.join(", ")}.`,
+    "Load the adapter in PEFT and save it again.",
+  );
 }
 
 function checkShape(adapter: AdapterFiles, entry: AdapterEntry): void {

@@ -1,7 +1,7 @@
 import { FormatError, ShapeError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import { show } from "../base/json.ts";
-import { toFloat32OfGgml } from "../formats/ggml.ts";
+import { DECODED_TYPES, toFloat32OfGgml } from "../formats/ggml.ts";
 import type { GgufFile, GgufTensor } from "../formats/gguf.ts";
 import { type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts";
 import { CONFIG_FILE, loraKey, WEIGHTS_FILE } from "./adapterKeys.ts";
@@ -23,6 +23,7 @@ export async function adapterOfGguf(
   const tensors: TensorToWrite[] = [];
   for (const { module, weight, a, b } of pairsOf(file, names, label)) {
     const r = b.shape.at(-1) ?? 0;
+    for (const half of [a, b]) checkType(half, label);
     checkShapes(a, b, weight, r, label);
     ranks[module] = r;
     // Without an alpha, llama.cpp scales by 1.
@@ -90,6 +91,12 @@ function pairsOf({ tensors }: GgufFile, names: GgufNames, label: string): GgufPa
   }
   if (pairs.length > 0) return pairs;
   throw new FormatError("gguf-adapter", `${label} holds no pair of lora_a and lora_b.`, REMEDY);
+}
+
+function checkType({ name, type }: GgufTensor, label: string): void {
+  if (DECODED_TYPES.includes(type)) return;
+  const found = `${label}: ${name} is of type ${type}`;
+  throw new FormatError("gguf-type", `${found}, expected one of ${DECODED_TYPES.join(", ")}.`, REMEDY);
 }
 
 function checkShapes(a: GgufTensor, b: GgufTensor, weight: GgufWeight, r: number, label: string): void {

@@ -4,7 +4,7 @@ import { wholeKey } from "./adapterKeys.ts";
 import type { LoraConfig } from "./config.ts";
 import { refuse, type SelectionContext } from "./matching.ts";
 import type { ModuleDescriptor, ModuleTree } from "./modules.ts";
-import { unmatched } from "./modules.ts";
+import { toldOf, unmatched } from "./modules.ts";
 import type { WholeTensor } from "./targets.ts";
 
 /**
@@ -28,12 +28,11 @@ export function selectSaved(
     if (fault) refuse(context, fault);
     else taken.push(name);
   }
-  for (const entry of entries) {
-    if (tree.names.some((name) => name.endsWith(entry) && parametrised(tree, name).length > 0)) continue;
-    const error = unmatched(tree, path, entry);
-    if (context.origin === "run") refuse(context, error);
-    else warnings.push(error.message);
-  }
+  const takesNone = (entry: string) =>
+    !tree.names.some((name) => name.endsWith(entry) && parametrised(tree, name).length > 0);
+  const idle = entries.filter(takesNone);
+  if (context.origin === "run") for (const entry of idle) refuse(context, unmatched(tree, path, entry));
+  else warnings.push(...toldOf(idle, (entry) => unmatched(tree, path, entry).message));
   const modules = new Set(taken.flatMap((name) => parametrised(tree, name)));
   const inOrder = [...tree.leaves.values()].filter((module) => modules.has(module));
   const saved = inOrder.flatMap((module) =>

@@ -12,8 +12,8 @@ import {
   type SelectionContext,
 } from "./matching.ts";
 import type { ModuleDescriptor } from "./modules.ts";
-import { ModuleTree, nameChoices, unmatched } from "./modules.ts";
-import { compilePythonPattern } from "./pythonPattern.ts";
+import { ModuleTree, nameChoices, toldOf, unmatched } from "./modules.ts";
+import { compilePythonPatterns } from "./pythonPattern.ts";
 import { selectSaved } from "./saved.ts";
 
 /** A module that LoRA adapts: y += scale·(x·Aᵀ)·Bᵀ with A [r, in], B [out, r]. */
@@ -117,8 +117,9 @@ function resolveTargets(
 export function exclusion(config: LoraConfig, path: string): (name: string) => boolean {
   const { exclude_modules: exclude, modules_to_save: save } = config;
   const excluded = exclude?.length ? nameMatcher(exclude, `${path}.exclude_modules`) : () => false;
-  const patterns = (save ?? []).map((entry) =>
-    compilePythonPattern(`(^|.*\\.)${entry}($|\\..*)`, `${path}.modules_to_save`),
+  const patterns = compilePythonPatterns(
+    (save ?? []).map((entry) => `(^|.*\\.)${entry}($|\\..*)`),
+    `${path}.modules_to_save`,
   );
   return (name) => excluded(name) || patterns.some((pattern) => pattern.match(name));
 }
@@ -155,18 +156,20 @@ function checkListed(
   warnings: string[],
 ): void {
   if (typeof listed === "string") return;
+  const path = `${context.path}.target_modules`;
+  const amiss: string[] = [];
   for (const entry of listed) {
     const matched = tree.names.filter((name) => endsInEntry(name, entry));
-    if (matched.length === 0) {
-      const error = unmatched(tree, `${context.path}.target_modules`, entry);
-      if (context.origin === "run") refuse(context, error);
-      else warnings.push(error.message);
-    } else if (matched.every(isExcluded)) {
-      warnings.push(
-        `${context.path}.target_modules: all that ${show(entry)} matches is excluded by exclude_modules or modules_to_save.`,
-      );
-    }
+    if (matched.length > 0 && !matched.every(isExcluded)) continue;
+    if (matched.length === 0 && context.origin === "run") refuse(context, unmatched(tree, path, entry));
+    else amiss.push(entry);
   }
+  const told = toldOf(amiss, (entry) =>
+    tree.names.some((name) => endsInEntry(name, entry))
+      ? `${path}: all that ${show(entry)} matches is excluded by exclude_modules or modules_to_save.`
+      : unmatched(tree, path, entry).message,
+  );
+  warnings.push(...told);
 }
 
 function nothingMatched(
@@ -280,10 +283,9 @@ function withRanks(
     ["rank_pattern", ranks],
     ["alpha_pattern", alphas],
   ] as const) {
-    for (const pattern of Object.keys(config[key])) {
-      if (lookup.used.has(pattern)) continue;
-      warnings.push(`${context.path}.${key}: ${show(pattern)} matches no adapted module and is ignored.`);
-    }
+    const unused = Object.keys(config[key]).filter((pattern) => !lookup.used.has(pattern));
+    const tell = (pattern: string) => `${show(pattern)} matches no adapted module and is ignored.`;
+    warnings.push(...toldOf(unused, (pattern) => `${context.path}.${key}: ${tell(pattern)}`));
   }
   return lora;
 }
@@ -292,18 +294,23 @@ function withRanks(
 function unusedEntries(tree: ModuleTree, config: LoraConfig, path: string): string[] {
   const warnings: string[] = [];
   const exclude = config.exclude_modules ?? [];
-  for (const entry of typeof exclude === "string" ? [exclude] : exclude) {
-    const matches = nameMatcher(typeof exclude === "string" ? entry : [entry], `${path}.exclude_modules`);
-    if (!tree.names.some(matches))
-      warnings.push(`${path}.exclude_modules: ${show(entry)} matches no module.`);
-  }
+  const matchesNone = (entry: string) => {
+    const matches =
+      typeof exclude === "string"
+        ? nameMatcher(entry, `${path}.exclude_modules`)
+        : (name: string) => endsInEntry(name, entry);
+    return !tree.names.some(matches);
+  };
+  const unused = (typeof exclude === "string" ? [exclude] : exclude).filter(matchesNone);
+  warnings.push(...toldOf(unused, (entry) => `${path}.exclude_modules: ${show(entry)} matches no module.`));
   const layers = chosenLayers(config);
   if (layers) {
     const layerOf = layerIndexOf(config, path);
     const present = new Set(tree.names.map(layerOf));
     const missing = [...layers].filter((layer) => !present.has(layer));
     if (missing.length > 0) {
-      warnings.push(`${path}.layers_to_transform: the model has no layer ${missing.join(", ")}.`);
+      const told = `${missing.slice(0, 10).join(", ")}${missing.length > 10 ? ", …" : ""}`;
+      warnings.push(`${path}.layers_to_transform: the model has no layer ${told}.`);
     }
   }
   return warnings;

@@ -51,7 +51,13 @@ function parseTrain(given: JsonObject, fileName: string): TrainConfig {
     // TrainingArguments writes null where gradient_checkpointing was left alone.
     const absent = !Object.hasOwn(given, key) || (key === "gradient_checkpointing" && given[key] === null);
     if (absent) return [key, field.default];
-    return [key, checkValue(schemaOf(field), given[key], `${path}.${key}`, expectedOf(field))];
+    return [
+      key,
+      checkValue(schemaOf(field), given[key], `${path}.${key}`, {
+        expected: expectedOf(field),
+        fallback: field.default,
+      }),
+    ];
   });
   const train = Object.fromEntries(values) as TrainConfig;
   if (train.column_mapping) parseMapping(train.column_mapping, `${path}.column_mapping`);

@@ -84,7 +84,7 @@ export function parseSamples(given: JsonObject, path: string): SampleSettings {
   }
   const values = KEYS.map((key) => {
     const { schema, expected, default: fallback } = SAMPLE_FIELDS[key];
-    return [key, checkValue(schema, given[key] ?? fallback, `${path}.${key}`, expected)];
+    return [key, checkValue(schema, given[key] ?? fallback, `${path}.${key}`, { expected, fallback })];
   });
   return Object.fromEntries(values) as SampleSettings;
 }

@@ -53,7 +53,7 @@ export async function readGenerationConfig(files: FileSet): Promise<GenerationCo
   const given = source ? await readJsonObject(source) : {};
   const settings = SAMPLING_KEYS.map((key) => {
     const { schema, expected, default: fallback } = SAMPLING_FIELDS[key];
-    return [key, checkValue(schema, given[key] ?? fallback, `${FILE}: ${key}`, expected)];
+    return [key, checkValue(schema, given[key] ?? fallback, `${FILE}: ${key}`, { expected, fallback })];
   });
   return { ...(Object.fromEntries(settings) as SamplingSettings), stopIds: stopIdsOf(given) };
 }
