@@ -146,7 +146,7 @@ function refuseAbsent(value: Json, field: LoraField & { role: "absent" }, path: 
 }
 
 /** Far more than any model has, and few enough that a stranger's list is gone through at once. */
-const MOST_NAMES = 10_000;
+const MOST_NAMES = 2000;
 const LONGEST_NAME = 200;
 
 function checkLengths(config: LoraConfig, path: string): void {

@@ -43,7 +43,9 @@ export function ggufAdapter(adapter: AdapterFiles, names: GgufNames): GgufAdapte
     ["adapter.type", { type: "string", value: "lora" }],
     ["adapter.lora.alpha", { type: "f32", value: written }],
   ]);
-  const tensors = pairs.flatMap((pair) => halves(pair, pair.alpha === alpha ? 1 : pair.alpha / written, adapter.label));
+  const tensors = pairs.flatMap((pair) =>
+    halves(pair, pair.alpha === alpha ? 1 : pair.alpha / written, adapter.label),
+  );
   return { metadata, tensors };
 }
 

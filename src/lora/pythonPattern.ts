@@ -19,11 +19,10 @@ export interface PythonPattern {
   matchGroup(text: string, group: string): string | undefined;
 }
 
+/** RE2 goes through a text with a step for each character of the pattern at most, its counted repetitions written out. */
 const LONGEST_PATTERN = 2000;
-/** RE2 goes through a text with one step for each instruction at most. Counted repetitions make many of few characters. */
-const LARGEST_PROGRAM = 2000;
 /** What the patterns of one key may come to. */
-const LARGEST_PROGRAMS = 20_000;
+const LONGEST_PATTERNS = 20_000;
 
 const UNSUPPORTED_GROUPS: readonly [start: string, called: string][] = [
   ["(?=", "a lookahead"],
@@ -39,44 +38,65 @@ const UNSUPPORTED_GROUPS: readonly [start: string, called: string][] = [
 
 /** Compiles a Python pattern. `path` says in errors where it came from (`lora.target_modules`). */
 export function compilePythonPattern(source: string, path: string): PythonPattern {
-  return asPattern(compile(source, path));
+  return compilePythonPatterns([source], path)[0]!;
 }
 
-/** Compiles the patterns of one key, which may together be no more than ten of the largest. */
+/** Compiles the patterns of one key, which may together be as long as ten of the longest. */
 export function compilePythonPatterns(sources: readonly string[], path: string): PythonPattern[] {
-  let instructions = 0;
+  let total = 0;
   return sources.map((source) => {
-    const compiled = compile(source, path);
-    instructions += compiled.programSize();
-    if (instructions > LARGEST_PROGRAMS) {
+    const translated = source.length > LONGEST_PATTERN ? source : translate(source, path);
+    const length = Math.max(source.length, lengthWrittenOut(translated));
+    total += length;
+    if (length > LONGEST_PATTERN) {
       throw refusal(
         path,
         source,
-        `together with the ${sources.length - 1} others it takes too long to match`,
+        `it is ${length} characters long, its repetitions written out, at most ${LONGEST_PATTERN} are allowed`,
       );
     }
-    return asPattern(compiled);
+    if (total > LONGEST_PATTERNS) {
+      throw refusal(
+        path,
+        source,
+        `the patterns there are longer together than the ${LONGEST_PATTERNS} characters allowed`,
+      );
+    }
+    return asPattern(compile(translated, source, path));
   });
 }
 
-function compile(source: string, path: string): RE2JS {
-  if (source.length > LONGEST_PATTERN) {
-    throw refusal(
-      path,
-      source,
-      `it is ${source.length} characters long, at most ${LONGEST_PATTERN} are allowed`,
-    );
+/** Of a pattern in RE2's spelling: `(ab){3}` counts as `(ababab)`. */
+function lengthWrittenOut(translated: string): number {
+  // Of what stands in each open group, and of what a repetition would repeat.
+  const groups = [0];
+  let last = 0;
+  const add = (length: number) => {
+    groups[groups.length - 1]! += length;
+  };
+  for (const [token, least, most] of translated.matchAll(/\\.|\[(?:\\.|[^\]\\])*\]|\{(\d*),?(\d*)\}|./gs)) {
+    if (token === "(") groups.push(0);
+    else if (token === ")" && groups.length > 1) {
+      last = groups.pop()!;
+      add(last);
+    } else if (least !== undefined) {
+      const repeats = Math.max(Number(least), Number(most));
+      add(last * (repeats - 1));
+      last *= repeats;
+    } else {
+      last = 1;
+      add(1);
+    }
   }
-  let compiled: RE2JS;
+  return groups.reduce((sum, length) => sum + length, 0);
+}
+
+function compile(translated: string, source: string, path: string): RE2JS {
   try {
-    compiled = RE2JS.compile(translate(source, path));
+    return RE2JS.compile(translated);
   } catch (thrown) {
-    if (thrown instanceof ConfigError) throw thrown;
     throw refusal(path, source, thrown instanceof Error ? thrown.message : String(thrown));
   }
-  if (compiled.programSize() > LARGEST_PROGRAM)
-    throw refusal(path, source, "its repetitions take too long to match");
-  return compiled;
 }
 
 function asPattern(compiled: RE2JS): PythonPattern {

@@ -51,7 +51,7 @@ export function parseParamGroups(given: readonly JsonObject[], path: string): Pa
       v.object(PARAM_GROUP),
       { params: null, ...group },
       `${path}[${i}]`,
-      expected,
+      { expected, fallback: null },
     ) as ParamGroupSetting;
   });
 }

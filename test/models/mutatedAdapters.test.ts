@@ -138,7 +138,8 @@ function complaint(thrown: unknown, ms: number, fileBytes: number): string | und
   if (thrown === undefined) return undefined;
   if (!(thrown instanceof GraftError)) return `untyped: ${thrown instanceof Error ? thrown.stack : thrown}`;
   const { code, message, remedy } = thrown;
-  const namesFile = /adapter_config\.json|adapter_model\.safetensors|adapter\.gguf|^adapter: |^adapter holds /.test(message);
+  const namesFile =
+    /adapter_config\.json|adapter_model\.safetensors|adapter\.gguf|^adapter: |^adapter holds /.test(message);
   if (!namesFile || remedy === "" || message.length > 2000) return `badly told, ${code}: ${message}`;
   return undefined;
 }
