@@ -53,8 +53,8 @@ export function fewestEndings(targets: readonly string[], others: readonly strin
 
 /** `a.b.c` → `c`, `b.c`, `a.b.c`. */
 function endings(name: string): string[] {
-  const parts = name.split(".");
-  return parts.map((_, i) => parts.slice(parts.length - 1 - i).join("."));
+  const starts = [...name.matchAll(/\./g)].map(({ index }) => index + 1);
+  return [0, ...starts].reverse().map((start) => name.slice(start));
 }
 
 /** Python's order of lists of strings. */

@@ -47,12 +47,10 @@ export function parseParamGroups(given: readonly JsonObject[], path: string): Pa
       if (!Object.hasOwn(PARAM_GROUP, key)) throw unknownKey(`${path}[${i}]`, key, PARAM_GROUP_KEYS);
     }
     const expected = 'a pattern in "params", and numbers of at least 0 in "lr" and "weight_decay"';
-    return checkValue(
-      v.object(PARAM_GROUP),
-      { params: null, ...group },
-      `${path}[${i}]`,
-      { expected, fallback: null },
-    ) as ParamGroupSetting;
+    return checkValue(v.object(PARAM_GROUP), { params: null, ...group }, `${path}[${i}]`, {
+      expected,
+      fallback: null,
+    }) as ParamGroupSetting;
   });
 }
 
