@@ -2,7 +2,7 @@
 
 `run` is the run file as a user would write it. What else a record says is how the oracle starts:
 `b` "random" draws lora_B, so that A has a gradient from the first step ("zero" is PEFT's own start, whatever it is);
-`perturb` moves the saved whole modules away from the base model's, so that a run which took the
+`perturb` moves the saved whole modules and tokens' rows away from the base model's, so that a run which took the
 base's instead of the adapter's is seen.
 """
 
@@ -129,6 +129,30 @@ CASES = [
     case("gpt2_embedding", "gpt2_f16", "mixed", "LoRA on both of GPT-2's embeddings, tokens and positions; random A too",
          {"r": 3, "init_lora_weights": False, "target_modules": ["wte", "wpe", "c_proj"]},
          {"per_device_train_batch_size": 3}, b="zero"),
+    case("llama_dora_embedding", "llama", "mixed",
+         "DoRA on an embedding: a magnitude for each feature, norms over all ids; beside a linear layer; rsLoRA; decay",
+         {"r": 5, "lora_alpha": 3, "use_dora": True, "use_rslora": True, "target_modules": ["embed_tokens", "v_proj"]},
+         {"per_device_train_batch_size": 3, "weight_decay": 0.1, "learning_rate": 1e-2}),
+    case("gpt2_dora_embedding", "gpt2_f16", "short", "DoRA on both of GPT-2's embeddings, whose A is random; f16 tables; accumulation",
+         {"r": 3, "lora_alpha": 1, "use_dora": True, "init_lora_weights": False, "target_modules": ["wte", "wpe", "c_fc"]},
+         {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 2e-2}, b="zero"),
+    case("qwen2_tokens", "qwen2", "mixed",
+         "Tokens' rows of a tied embedding, which the head has too; beside LoRA and biases; tokens that no row has; decay",
+         {"r": 4, "target_modules": ["q_proj", "down_proj"], "bias": "lora_only", "trainable_token_indices": [74, 0, 166, 65]},
+         {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 2, "weight_decay": 0.1, "adam_epsilon": 1e-4},
+         perturb=True, core=True),
+    case("llama_tokens", "llama", "mixed", "Other tokens' rows of the embedding than of the untied head",
+         {"r": 4, "target_modules": ["v_proj"], "trainable_token_indices": {"embed_tokens": [44, 0, 2], "lm_head": [65, 1]}},
+         {"per_device_train_batch_size": 4}, perturb=True),
+    case("gpt2_tokens", "gpt2", "mixed", "Tokens' rows of a tied wte, and rows of positions",
+         {"r": 4, "target_modules": ["c_attn"], "trainable_token_indices": {"wte": [0, 172, 26], "wpe": [63, 2, 0]}},
+         {"per_device_train_batch_size": 4, "adam_epsilon": 1e-4}, perturb=True),
+    case("qwen3_tokens_head", "qwen3_window", "short", "LoRA upon a tied head whose rows of some tokens are the embedding's",
+         {"r": 4, "use_rslora": True, "target_modules": ["lm_head", "up_proj"], "trainable_token_indices": [1, 0]},
+         {"per_device_train_batch_size": 5, "adam_epsilon": 1e-4}, perturb=True),
+    case("llama_tokens_apart", "llama_tied", "short", "Other tokens of the head than of the embedding that it is tied to",
+         {"r": 4, "target_modules": ["o_proj"], "trainable_token_indices": {"embed_tokens": [26, 0], "lm_head": [1]}},
+         {"per_device_train_batch_size": 4, "adam_epsilon": 1e-4}, perturb=True),
     case("llama_random_b", "llama_tied", "mixed", "init_lora_weights false: B is random from the start; rsLoRA; accumulation",
          {"r": 4, "init_lora_weights": False, "use_rslora": True, "target_modules": ["q_proj", "up_proj"]},
          {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}, b="zero"),

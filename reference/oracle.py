@@ -74,7 +74,7 @@ def build_model(base: Path, lora: dict, seed: int, *, b: str, perturb: bool) -> 
         for name, parameter in model.named_parameters():
             if b == "random" and "lora_B" in name:
                 parameter.copy_(torch.randn(parameter.shape) * 0.1)
-            if perturb and "modules_to_save" in name:
+            if perturb and ("modules_to_save" in name or "trainable_tokens" in name):
                 parameter.add_(torch.randn(parameter.shape) * 0.1)
     # The base's own dropouts are off, as in Graft; LoRA's dropout is zero here.
     return model.eval()

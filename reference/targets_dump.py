@@ -177,9 +177,10 @@ def describe(model: torch.nn.Module) -> list[dict]:
         parameters = {key: list(value.shape) for key, value in module.named_parameters()}
         shape = parameters.get("weight", [0, 0])
         width = {"linear": shape[::-1], "head": shape[::-1], "norm": shape * 2}.get(kind, shape)
-        modules.append(
-            {"name": name, "kind": kind, "inFeatures": width[0], "outFeatures": width[1], "parameters": parameters}
-        )
+        described = {"name": name, "kind": kind, "inFeatures": width[0], "outFeatures": width[1]}
+        if kind == "head" and model.config.tie_word_embeddings:
+            described["tiedTo"] = next(n for n, m in model.named_modules() if m is model.get_input_embeddings())
+        modules.append(described | {"parameters": parameters})
     return modules
 
 

@@ -7,9 +7,12 @@ const PREFIX = "base_model.model.";
 export const CONFIG_FILE = "adapter_config.json";
 export const WEIGHTS_FILE = "adapter_model.safetensors";
 
-type AddedPart = "lora_A" | "lora_B" | "lora_bias" | "magnitude";
+type AddedPart = "lora_A" | "lora_B" | "lora_bias" | "magnitude" | "tokens";
 
-/** A tensor of an adapter file: part of what LoRA adds to a module, or a parameter of the base model that trains. */
+/**
+ * A tensor of an adapter file: part of what LoRA adds to a module, rows of its weight that train by themselves, or a
+ * parameter of the base model that trains.
+ */
 export type AdapterEntry = {
   readonly key: string;
   readonly shape: readonly number[];
@@ -47,8 +50,13 @@ export function wholeKey(module: string, parameter: string, adapted = false): st
   return `${PREFIX}${module}.${adapted ? "base_layer." : ""}${parameter}`;
 }
 
+/** Rows of an embedding or of the head that train by themselves. */
+export function tokensKey(module: string): string {
+  return `${PREFIX}${module}.token_adapter.trainable_tokens_delta`;
+}
+
 /** Every tensor that an adapter with this selection holds, by PEFT's name, in the order of the model. */
-export function adapterEntries(selection: Pick<Selection, "lora" | "whole">): AdapterEntry[] {
+export function adapterEntries(selection: Pick<Selection, "lora" | "whole" | "tokens">): AdapterEntry[] {
   const added = selection.lora.flatMap((target): AdapterEntry[] => {
     const { module, r, hasBias, hasMagnitude } = target;
     const { name, kind, inFeatures, outFeatures } = module;
@@ -69,7 +77,13 @@ export function adapterEntries(selection: Pick<Selection, "lora" | "whole">): Ad
       shape: module.parameters[parameter]!,
     }),
   );
-  return [...added, ...whole];
+  const tokens = selection.tokens
+    .filter(({ module, key }) => key === tokensKey(module.name))
+    .map(({ module, indices, key }): AdapterEntry => {
+      const { name, parameters } = module;
+      return { key, part: "tokens", module: name, shape: [indices.length, parameters.weight![1]!] };
+    });
+  return [...added, ...whole, ...tokens];
 }
 
 /**

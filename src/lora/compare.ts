@@ -5,6 +5,7 @@ import type { LoraKey } from "./fields.ts";
 import { chosenLayers, layerIndexOf } from "./matching.ts";
 import type { ModuleDescriptor } from "./modules.ts";
 import { type LoraTarget, type Selection, selectModules } from "./targets.ts";
+import type { TokenRows } from "./tokens.ts";
 
 /** Keys that say together which modules are adapted, with what rank and scale, and what else trains. */
 const SELECTING = [
@@ -21,6 +22,7 @@ const SELECTING = [
   "bias",
   "lora_bias",
   "use_dora",
+  "trainable_token_indices",
 ] as const satisfies LoraKey[];
 
 /**
@@ -96,8 +98,15 @@ function sameSelection(wanted: Selection | undefined, found: Selection): boolean
     wanted.lora.length === found.lora.length &&
     wanted.lora.every((target, i) => sameTarget(target, found.lora[i]!)) &&
     wanted.whole.length === found.whole.length &&
-    wanted.whole.every(({ key }, i) => key === found.whole[i]!.key)
+    wanted.whole.every(({ key }, i) => key === found.whole[i]!.key) &&
+    wanted.tokens.length === found.tokens.length &&
+    wanted.tokens.every((rows, i) => sameTokens(rows, found.tokens[i]!))
   );
+}
+
+/** Order counts: it says which row of the tensor is which token's. */
+function sameTokens(wanted: TokenRows, found: TokenRows): boolean {
+  return wanted.key === found.key && sameJson([...wanted.indices], [...found.indices]);
 }
 
 /** A rank above min(in, out) agrees with the rank that a new run would have reduced it to. */

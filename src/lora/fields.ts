@@ -39,15 +39,21 @@ const TASK_TYPES = [
 /** Keys that valibot leaves out of a record unchecked; no module is called so. */
 const UNCHECKED = ["__proto__", "prototype", "constructor"];
 
-/** A map from name patterns to numbers. */
-function patternMap(value: v.GenericSchema<unknown, number>) {
+/** A map from names or patterns to values. */
+function keyed<T>(value: v.GenericSchema<unknown, T>) {
   return v.pipe(
-    v.nullable(v.custom<Record<string, unknown>>(isJsonObject)),
-    v.check((map) => map === null || !UNCHECKED.some((key) => Object.hasOwn(map, key))),
-    v.nullable(v.record(v.string(), value)),
+    v.custom<Record<string, unknown>>(isJsonObject),
+    v.check((map) => !UNCHECKED.some((key) => Object.hasOwn(map, key))),
+    v.record(name, value),
   );
 }
 
+/** A map from name patterns to numbers. */
+function patternMap(value: v.GenericSchema<unknown, number>) {
+  return v.nullable(keyed(value));
+}
+
+const tokenIndices = v.pipe(v.array(layer), v.nonEmpty());
 const positiveInteger = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 const positive = v.pipe(v.number(), v.finite(), v.gtValue(0));
 
@@ -187,6 +193,14 @@ export const LORA_FIELDS = {
     default: false,
     description: "DoRA: W + s·B·A gives each row its direction, a magnitude that trains its length.",
   },
+  trainable_token_indices: {
+    role: "setting",
+    schema: v.nullable(v.union([tokenIndices, keyed(tokenIndices)])),
+    expected: "a list of token ids, an object from module names to such lists, or null",
+    default: null,
+    description:
+      "Tokens whose rows of the embedding train by themselves, and with it those of a tied head; or a list for each of several modules.",
+  },
   task_type: described(
     "The task, CAUSAL_LM here.",
     v.nullable(v.picklist(TASK_TYPES)),
@@ -223,7 +237,6 @@ export const LORA_FIELDS = {
     "adapting parameters by name (as experts need) is not built yet",
     "Parameters to adapt.",
   ),
-  trainable_token_indices: absent("training single tokens' embeddings is not built yet", "Tokens to train."),
   layer_replication: absent("stacking layers anew is not built yet", "Layers to stack anew."),
   ensure_weight_tying: absent(
     "keeping the adapters of tied modules tied is not built yet",

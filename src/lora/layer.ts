@@ -17,11 +17,12 @@
  */
 import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/value.ts";
+import { replaceColumns } from "../ops/columns.ts";
 import { addStretched, type Stretch, stretch } from "../ops/dora.ts";
 import { dropout } from "../ops/dropout.ts";
 import { linear } from "../ops/linear.ts";
 import { type LowRank, lowRankPath } from "../ops/lora.ts";
-import { stackRows, type Weight } from "../ops/weight.ts";
+import { type ReplacedRows, stackRows, type Weight } from "../ops/weight.ts";
 
 export interface AdaptedModule extends LowRank {
   /** Tells this module's dropout masks from another's. */
@@ -35,6 +36,8 @@ export interface Projection {
   readonly adapted: readonly AdaptedModule[];
   /** One per slice of the weight: what DoRA needs of its rows, where it adapts them. */
   readonly stretches: readonly (Stretch | undefined)[];
+  /** Rows that train in the place of the weight's own; DoRA does not go together with them. */
+  readonly replaced?: ReplacedRows | undefined;
 }
 
 /** What the low-rank paths of a model share. */
@@ -58,14 +61,15 @@ export function project(
   lora: LoraContext,
   soFar?: Value,
 ): Value {
-  const { weight, biases, adapted, stretches } = projection;
+  const { weight, biases, adapted, stretches, replaced } = projection;
   const { dropout: drop, scales } = lora;
   const isStretched = stretches.some((one) => one !== undefined);
   if (isStretched && !drop) {
     const z = lowRankPath(graph, x, linear(graph, x, weight), adapted, scales);
     return stretch(graph, z, weight, { stretches, biases, soFar });
   }
-  const y = linear(graph, x, weight, { biases, soFar });
+  const product = linear(graph, x, weight, { biases, soFar });
+  const y = replaced ? replaceColumns(graph, x, product, weight, replaced) : product;
   if (adapted.length === 0) return y;
   if (!drop) return lowRankPath(graph, x, y, adapted, scales);
   // Each module draws its own mask, so each has an input of its own.

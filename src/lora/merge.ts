@@ -5,7 +5,7 @@
  *
  * W [out, in], A [r, in], B [out, r], m and n [out]. Where W is stored as [in, out], so is W': by Conv1D, and by an
  * embedding, whose ids are a one-hot x of [vocabulary]. A bias of B comes into the base's, scaled like B. What trained
- * whole takes the place of what was there.
+ * whole takes the place of what was there, as do tokens' rows that trained by themselves.
  *
  * Sums are taken in float64 and rounded to f32 once. A few rows are made at a time, so a model need not fit into memory.
  */
@@ -48,6 +48,10 @@ export function mergedTensors(
   const merged = new Map<string, RowTensor>();
   for (const { module, parameter, key } of selection.whole) {
     merged.set(`${module.name}.${parameter}`, wholeTensor(values.get(key)!, module.parameters[parameter]!));
+  }
+  for (const { module, indices, key } of selection.tokens) {
+    const before = merged.get(`${module.name}.weight`) ?? storedTensor(base(module.name, "weight"));
+    merged.set(`${module.name}.weight`, replacedRows(before, indices, values.get(key)!));
   }
   const change = (target: LoraTarget, parameter: string, make: (before: RowTensor) => RowTensor) => {
     const name = `${target.module.name}.${parameter}`;
@@ -94,6 +98,22 @@ export function storedTensor(tensor: StoredTensor): RowTensor {
 function wholeTensor(values: Float32Array, shape: readonly number[]): RowTensor {
   const width = values.length / Math.max(shape[0] ?? 1, 1);
   return { shape, rows: async (start, end) => values.slice(start * width, end * width) };
+}
+
+/** Row i of `values` takes the place of row indices[i]. */
+function replacedRows(before: RowTensor, indices: readonly number[], values: Float32Array): RowTensor {
+  const width = values.length / indices.length;
+  return {
+    shape: before.shape,
+    rows: async (start, end) => {
+      const rows = await before.rows(start, end);
+      for (const [i, index] of indices.entries()) {
+        if (index < start || index >= end) continue;
+        rows.set(values.subarray(i * width, (i + 1) * width), (index - start) * width);
+      }
+      return rows;
+    },
+  };
 }
 
 /** Each number of a vector made anew from what it was, and its place. */

@@ -13,6 +13,8 @@ export interface ModuleDescriptor {
   /** Width of what goes in and comes out; for a norm both are its width, for an embedding [vocabulary, width]. */
   readonly inFeatures: number;
   readonly outFeatures: number;
+  /** The embedding whose weight a tied head has. */
+  readonly tiedTo?: string;
   /** Shapes of its own parameters as the checkpoint stores them: { weight: [out, in], bias: [out] }. */
   readonly parameters: Readonly<Record<string, readonly number[]>>;
 }

@@ -99,11 +99,11 @@ function possibleEntries(
   const everything: LoraConfig = {
     ...config,
     target_modules: modules.filter(({ kind }) => kind !== "norm" && kind !== "other").map(({ name }) => name),
-    ...{ exclude_modules: null, modules_to_save: null, bias: "none" },
+    ...{ exclude_modules: null, modules_to_save: null, trainable_token_indices: null, bias: "none" },
     ...{ layers_to_transform: null, layers_pattern: null },
   };
   const { lora } = selectModules(modules, everything, { ...context, faults: [] });
-  return entriesByModule(adapterEntries({ lora, whole: [] }));
+  return entriesByModule(adapterEntries({ lora, whole: [], tokens: [] }));
 }
 
 function entriesByModule(entries: readonly AdapterEntry[]): Map<string, AdapterEntry[]> {

@@ -3,18 +3,21 @@
  *
  * Low-rank changes of a module stay low-rank: their A [r, in] stand one below the other, their B [out, r] side by side,
  * each with its scale in it. Whole tensors become W + Σ (W′ − W). DoRA's change is not low-rank: where it is not the
- * only change of a matrix, it becomes a whole tensor too.
+ * only change of a matrix, it becomes a whole tensor too. Rows of single tokens are added up like whole tensors.
  */
-import { loraBiasKey, loraKey, magnitudeKey, wholeKey } from "./adapterKeys.ts";
+import { loraBiasKey, loraKey, magnitudeKey, tokensKey, wholeKey } from "./adapterKeys.ts";
 import { mergedTensors, type RowTensor, rowBlocks } from "./merge.ts";
+import type { ModuleDescriptor } from "./modules.ts";
 import {
   type Adapter,
   type AdapterPart,
   type BaseParameters,
+  baseRows,
   baseValues,
   scaledAdapter,
 } from "./strength.ts";
 import type { LoraTarget, WholeTensor } from "./targets.ts";
+import type { TokenRows } from "./tokens.ts";
 
 /** One adapter that does what all of these do together; of none, one that changes nothing. */
 export async function stackAdapters(parts: readonly AdapterPart[], base: BaseParameters): Promise<Adapter> {
@@ -27,7 +30,8 @@ export async function stackAdapters(parts: readonly AdapterPart[], base: BasePar
   const values = new Map<string, Float32Array>();
   const lora = joinFactors(addable, values);
   const whole = await addWhole(addable, base, values);
-  return { selection: { lora, whole, targetModules: [], warnings: [] }, values };
+  const tokens = await addTokens(addable, base, values);
+  return { selection: { lora, whole, tokens, targetModules: [], warnings: [] }, values };
 }
 
 /** The adapter with DoRA's matrices as whole tensors, where others change them too. */
@@ -45,7 +49,7 @@ async function withoutCrowdedMagnitudes(
     ({ module }): WholeTensor => ({ module, parameter: "weight", key: wholeKey(module.name, "weight") }),
   );
   const merged = mergedTensors(
-    { selection: { ...selection, lora: crowded, whole: [] }, values: adapter.values },
+    { selection: { ...selection, lora: crowded, whole: [], tokens: [] }, values: adapter.values },
     (module, parameter) => base.tensor(module, parameter),
   );
   const values = new Map(adapter.values);
@@ -54,9 +58,13 @@ async function withoutCrowdedMagnitudes(
   return { selection: { ...selection, lora, whole: [...selection.whole, ...whole] }, values };
 }
 
-function changesWeight({ selection: { lora, whole } }: Adapter, name: string): boolean {
+function changesWeight({ selection: { lora, whole, tokens } }: Adapter, name: string): boolean {
   const isSo = ({ module }: { readonly module: { readonly name: string } }) => module.name === name;
-  return lora.some(isSo) || whole.some((tensor) => isSo(tensor) && tensor.parameter === "weight");
+  return (
+    lora.some(isSo) ||
+    tokens.some(isSo) ||
+    whole.some((tensor) => isSo(tensor) && tensor.parameter === "weight")
+  );
 }
 
 async function numbersOf(tensor: RowTensor): Promise<Float32Array> {
@@ -140,6 +148,57 @@ async function addWhole(
     values.set(tensor.key, numbers.length === 1 ? numbers[0]! : await summed(tensor, numbers, base));
   }
   return [...given.values()].map(({ tensor }) => tensor);
+}
+
+/**
+ * The tokens' rows, one tensor for each module; their numbers go to `values`. Where the module has a whole tensor in
+ * `values`, they are added to its rows.
+ */
+async function addTokens(
+  adapters: readonly Adapter[],
+  base: BaseParameters,
+  values: Map<string, Float32Array>,
+): Promise<TokenRows[]> {
+  const given = new Map<ModuleDescriptor, { readonly rows: TokenRows; readonly numbers: Float32Array }[]>();
+  for (const { selection, values: own } of adapters) {
+    for (const rows of selection.tokens) {
+      const numbers = own.get(rows.key)!;
+      given.set(rows.module, [...(given.get(rows.module) ?? []), { rows, numbers }]);
+    }
+  }
+  const tokens: TokenRows[] = [];
+  for (const [module, parts] of given) {
+    const indices = [...new Set(parts.flatMap(({ rows }) => rows.indices))];
+    const all: TokenRows = { module, indices, key: tokensKey(module.name) };
+    const before = await baseRows(base, all);
+    const width = before.length / indices.length;
+    const whole = values.get(wholeKey(module.name, "weight"));
+    const sums = Float64Array.from(whole ? rowsOf(whole, indices, width) : before);
+    for (const { rows, numbers } of parts) {
+      numbers.forEach((value, i) => {
+        const at = indices.indexOf(rows.indices[Math.floor(i / width)]!) * width + (i % width);
+        sums[at]! += value - before[at]!;
+      });
+    }
+    const summed = Float32Array.from(sums);
+    if (!whole) {
+      values.set(all.key, summed);
+      tokens.push(all);
+      continue;
+    }
+    const changed = whole.slice();
+    for (const [i, index] of indices.entries())
+      changed.set(summed.subarray(i * width, (i + 1) * width), index * width);
+    values.set(wholeKey(module.name, "weight"), changed);
+  }
+  return tokens;
+}
+
+function rowsOf(table: Float32Array, indices: readonly number[], width: number): Float32Array {
+  const rows = new Float32Array(indices.length * width);
+  for (const [i, index] of indices.entries())
+    rows.set(table.subarray(index * width, (index + 1) * width), i * width);
+  return rows;
 }
 
 /** W + Σ (W′ − W), rounded once. */

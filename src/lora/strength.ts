@@ -2,7 +2,7 @@
  * An adapter at a strength s, as an adapter of the same base:
  *
  *   LoRA            W + s·scale·B·A, and so the bias of B
- *   whole tensors   W + s·(W′ − W)
+ *   whole tensors   W + s·(W′ − W), and so tokens' rows
  *   DoRA            W + s·scale·B·A, its rows of the lengths ‖W‖ + s·(m − ‖W‖)
  *
  * At 0 nothing of it is left, and at 1 its numbers are its own: both to the bit.
@@ -16,6 +16,7 @@ import type { ModuleDescriptor } from "./modules.ts";
 import type { LoadedAdapter } from "./readAdapter.ts";
 import { rowNorms, type StoredMatrix } from "./rowNorms.ts";
 import type { LoraTarget } from "./targets.ts";
+import type { TokenRows } from "./tokens.ts";
 
 /** What an adapter changes of a base, and its tensors by PEFT's key and in PEFT's orientation. */
 export type Adapter = Pick<LoadedAdapter, "selection" | "values">;
@@ -50,6 +51,7 @@ export async function scaledAdapter(part: AdapterPart, base: BaseParameters): Pr
     .filter(isOn)
     .map((target): LoraTarget => ({ ...target, scale: s * target.scale }));
   const whole = selection.whole.filter(isOn);
+  const tokens = selection.tokens.filter(isOn);
   const scaled = new Map(values);
   if (s !== 1) {
     const blend = (key: string, before: Float32Array): void => {
@@ -59,8 +61,9 @@ export async function scaledAdapter(part: AdapterPart, base: BaseParameters): Pr
       if (hasMagnitude) blend(magnitudeKey(module.name), rowNorms(await base.matrix(module.name)));
     for (const { module, parameter, key } of whole)
       blend(key, await baseValues(base, module.name, parameter));
+    for (const rows of tokens) blend(rows.key, await baseRows(base, rows));
   }
-  return { selection: { ...selection, lora, whole }, values: scaled };
+  return { selection: { ...selection, lora, whole, tokens }, values: scaled };
 }
 
 /** before + s·(after − before), rounded once. */
@@ -75,4 +78,20 @@ export async function baseValues(
 ): Promise<Float32Array> {
   const tensor = base.tensor(module, parameter);
   return toFloat32(await tensor.read(), tensor.dtype);
+}
+
+/** The rows of a module's weight that others replace: [indices, width]. */
+export async function baseRows(
+  base: Pick<BaseParameters, "tensor">,
+  { module, indices }: TokenRows,
+): Promise<Float32Array> {
+  const tensor = base.tensor(module.name, "weight");
+  const [count, width] = tensor.shape as [number, number];
+  const rowBytes = tensor.byteLength / count;
+  const rows = new Float32Array(indices.length * width);
+  for (const [i, index] of indices.entries()) {
+    const bytes = await tensor.read(index * rowBytes, (index + 1) * rowBytes);
+    rows.set(toFloat32(bytes, tensor.dtype), i * width);
+  }
+  return rows;
 }

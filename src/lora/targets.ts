@@ -15,6 +15,7 @@ import type { ModuleDescriptor } from "./modules.ts";
 import { ModuleTree, nameChoices, toldOf, unmatched } from "./modules.ts";
 import { compilePythonPatterns } from "./pythonPattern.ts";
 import { selectSaved } from "./saved.ts";
+import { selectTokens, type TokenRows } from "./tokens.ts";
 
 /** A module that LoRA adapts: y += scale·(x·Aᵀ)·Bᵀ with A [r, in], B [out, r]. */
 export interface LoraTarget {
@@ -25,7 +26,7 @@ export interface LoraTarget {
   readonly scale: number;
   /** B has a bias of its own, [out], by lora_bias. */
   readonly hasBias: boolean;
-  /** Each row of W has a magnitude, [out], by use_dora. */
+  /** Each row of W, or each feature of an embedding, has a magnitude, [out], by use_dora. */
   readonly hasMagnitude: boolean;
 }
 
@@ -43,6 +44,8 @@ export interface Selection {
   readonly lora: readonly LoraTarget[];
   /** Those of modules_to_save in the order of the model, then those of `bias` likewise. No tensor is there twice. */
   readonly whole: readonly WholeTensor[];
+  /** Rows that train by trainable_token_indices, in the order of the model. */
+  readonly tokens: readonly TokenRows[];
   /** target_modules as PEFT would save it: defaults and `all-linear` become names. */
   readonly targetModules: string | readonly string[];
   readonly warnings: readonly string[];
@@ -78,13 +81,14 @@ export function selectModules(
   const lora = withRanks(adapted, config, context, warnings);
   const biases = selectBiases(tree, config, { adapted: names, saved }, context);
   warnings.push(...biasWarnings(lora, biases.length, config, context.path));
+  const tokens = selectTokens(tree, config, { lora, saved }, context);
   const isConv = adapted.at(-1)?.kind === "conv1d";
   if (config.fan_in_fan_out && !isConv) {
     warnings.push(
       `${context.path}.fan_in_fan_out is true, but the adapted modules are linear: it is taken as false.`,
     );
   }
-  return { lora, whole: [...saved, ...biases], targetModules, warnings };
+  return { lora, whole: [...saved, ...biases], tokens, targetModules, warnings };
 }
 
 export function loraScale(alpha: number, r: number, rankStabilised: boolean): number {
@@ -188,18 +192,12 @@ function nothingMatched(
   );
 }
 
-/** What an embedding cannot have beside A and B. */
-function embeddingFault(
-  name: string,
-  { lora_bias, use_dora }: LoraConfig,
-  path: string,
-): ConfigError | undefined {
-  if (!lora_bias && !use_dora) return undefined;
+/** An embedding's B has no bias in PEFT. */
+function embeddingFault(name: string, { lora_bias }: LoraConfig, path: string): ConfigError | undefined {
+  if (!lora_bias) return undefined;
   return new ConfigError(
     "not-supported",
-    lora_bias
-      ? `${path}.lora_bias is true, and target_modules takes ${name}, an embedding: PEFT does not allow it.`
-      : `${path}.use_dora is true, and target_modules takes ${name}, an embedding: DoRA of embeddings is not built yet.`,
+    `${path}.lora_bias is true, and target_modules takes ${name}, an embedding: PEFT does not allow it.`,
     "Leave it out of target_modules, or list it in exclude_modules.",
   );
 }

@@ -12,7 +12,7 @@ import type { Selection } from "./targets.ts";
  */
 export async function writeAdapter(
   config: JsonObject,
-  selection: Pick<Selection, "lora" | "whole">,
+  selection: Pick<Selection, "lora" | "whole" | "tokens">,
   valuesOf: (key: string) => Float32Array,
   kept: readonly StoredTensor[] = [],
 ): Promise<Map<string, Uint8Array>> {

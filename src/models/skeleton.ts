@@ -140,6 +140,7 @@ export function describeModules(config: ModelConfig): ModuleDescriptor[] {
   const head: ModuleDescriptor = {
     name: names.head,
     kind: "head",
+    ...(config.tied ? { tiedTo: names.embedding } : {}),
     inFeatures: d,
     outFeatures: v,
     parameters: { weight: [v, d] },

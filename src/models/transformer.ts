@@ -11,10 +11,12 @@ import { type AdaptedModule, type LoraContext, type Projection, project } from "
 import type { ModuleDescriptor } from "../lora/modules.ts";
 import { rowNorms, type StoredMatrix } from "../lora/rowNorms.ts";
 import type { LoraTarget, Selection } from "../lora/targets.ts";
+import type { TokenRows } from "../lora/tokens.ts";
 import { attention } from "../ops/attention.ts";
 import { appendToCache } from "../ops/cache.ts";
 import type { Head } from "../ops/crossEntropy.ts";
-import { type Stretch, updateNorms } from "../ops/dora.ts";
+import { type Stretch, stretch, updateNorms } from "../ops/dora.ts";
+import { updateTableNorms } from "../ops/doraEmbedding.ts";
 import { embedding } from "../ops/embedding.ts";
 import { gelu } from "../ops/gelu.ts";
 import { headNorm } from "../ops/headnorm.ts";
@@ -23,7 +25,7 @@ import { embeddingPath } from "../ops/loraEmbedding.ts";
 import { rmsNorm } from "../ops/rmsnorm.ts";
 import { rotary } from "../ops/rotary.ts";
 import { swiglu } from "../ops/swiglu.ts";
-import { stackRows, type Weight, type WeightSlice } from "../ops/weight.ts";
+import { type ReplacedRows, stackRows, type Weight, type WeightSlice } from "../ops/weight.ts";
 import { checkpointTensor, type FrozenWeights } from "./frozen.ts";
 import type { ModelConfig } from "./modelConfig.ts";
 import { rotaryTables } from "./rotary.ts";
@@ -104,7 +106,8 @@ export class Model {
     const tensor = this.tensor(name, "weight");
     const { inFeatures, outFeatures, kind } = this.module(name);
     const values = toFloat32(await tensor.read(), tensor.dtype);
-    return { name, values, inFeatures, outFeatures, turned: kind === "conv1d" };
+    // What an embedding puts in is a one-hot id, so its table lies as [in, out] too.
+    return { name, values, inFeatures, outFeatures, turned: kind === "conv1d" || kind === "embedding" };
   }
 
   /** Parameters of the base model: the tied head counts once. */
@@ -147,6 +150,10 @@ export function layOutTrainables(model: Model, selection: Selection, layout: Are
     const turned = module.kind === "conv1d" && shape.length === 2 ? [shape[1]!, shape[0]!] : shape;
     layout.place(key, turned);
   }
+  for (const { key, module, indices } of selection.tokens) {
+    const width = module.parameters.weight![1]!;
+    if (!layout.tensors.has(key)) layout.place(key, [indices.length, width]);
+  }
 }
 
 /** Modules whose weights share a buffer with no other's, since they, their biases or magnitudes of their rows train. */
@@ -172,6 +179,7 @@ export class Tracer {
   private readonly layout: ArenaLayout;
   /** PEFT's keys of the base model's parameters that train, by the base model's names. */
   private readonly whole: ReadonlyMap<string, string>;
+  private readonly tokens: ReadonlyMap<string, TokenRows>;
   private readonly apart: ReadonlySet<string>;
   private readonly targets: ReadonlyMap<string, LoraTarget & { readonly index: number }>;
   private readonly trained: boolean;
@@ -194,7 +202,8 @@ export class Tracer {
     this.layout = options.layout;
     this.trained = options.trained;
     this.maxBinding = options.maxBinding;
-    const { lora, whole } = options.selection;
+    const { lora, whole, tokens } = options.selection;
+    this.tokens = new Map(tokens.map((one) => [one.module.name, one]));
     this.whole = new Map(whole.map(({ module, parameter, key }) => [`${module.name}.${parameter}`, key]));
     this.apart = modulesApart(options.selection);
     this.targets = new Map(lora.map((target, index) => [target.module.name, { ...target, index }]));
@@ -216,9 +225,29 @@ export class Tracer {
 
   /** A frozen table's rows by id [tokens, width], with what LoRA adds to them, on top of soFar. */
   private embed(name: string, ids: Value, { scales }: LoraContext, soFar?: Value): Value {
-    const y = embedding(this.graph, ids, this.table(name), soFar);
+    const { graph } = this;
+    const trained = this.wholeParameter(name, "weight");
+    const table = trained ? stackRows(name, [trained]) : this.table(name);
+    const features = this.features(name);
+    const stretches = this.stretches(name, features.slices);
+    const isStretched = stretches[0] !== undefined;
+    const plain = { soFar: isStretched ? undefined : soFar, replaced: this.replaced(name) };
+    const y = embedding(graph, ids, table, plain);
     const [adapted] = this.adapted(name, 0);
-    return adapted ? embeddingPath(this.graph, ids, y, adapted, scales) : y;
+    const z = adapted ? embeddingPath(graph, ids, y, adapted, scales) : y;
+    return isStretched ? stretch(graph, z, features, { stretches, biases: [], soFar }) : z;
+  }
+
+  /** What DoRA stretches of an embedding: its features, each over all ids. */
+  private features(name: string) {
+    const { inFeatures: width, outFeatures: rows } = this.model.module(name);
+    return { name, rows, width, slices: [{ rowStart: 0, rows }] };
+  }
+
+  /** Rows that train in the place of a table's or the head's own. */
+  private replaced(name: string): ReplacedRows | undefined {
+    const tokens = this.tokens.get(name);
+    return tokens && { indices: tokens.indices, value: this.parameter(tokens.key) };
   }
 
   /** Writes the norms of all rows that DoRA stretches, from the adapter as it is when this runs. */
@@ -230,14 +259,27 @@ export class Tracer {
         b: this.parameter(loraKey(module.name, "lora_B", module.kind)),
         scale: index,
       };
+      const valuesOf = (start: number, end: number) => ({
+        lengths: this.lengths(name, start, end),
+        scales,
+        norm: this.rowNorm(name, start, end),
+      });
+      if (module.kind === "embedding") {
+        updateTableNorms(this.graph, this.table(name), lora, valuesOf(0, module.outFeatures));
+        continue;
+      }
       for (const slice of this.frozenWeight(name).slices) {
-        const [start, end] = [slice.rowStart, slice.rowStart + slice.rows];
-        const lengths = this.graph.constant(`${name} lengths [${start}, ${end})`, [slice.rows], "f32");
-        const compute = async () => rowNorms(await this.model.matrix(name)).subarray(start, end);
-        this.frozen.bind(lengths.name, lengths, 4 * slice.rows, { compute });
-        updateNorms(this.graph, slice, lora, { lengths, scales, norm: this.rowNorm(name, start, end) });
+        updateNorms(this.graph, slice, lora, valuesOf(slice.rowStart, slice.rowStart + slice.rows));
       }
     }
+  }
+
+  /** Norms of the rows [start, end) of a frozen matrix, or of features of an embedding. */
+  private lengths(name: string, start: number, end: number): Value {
+    const lengths = this.graph.constant(`${name} lengths [${start}, ${end})`, [end - start], "f32");
+    const compute = async () => rowNorms(await this.model.matrix(name)).subarray(start, end);
+    this.frozen.bind(lengths.name, lengths, 4 * (end - start), { compute });
+    return lengths;
   }
 
   /** The output embedding: what turns hidden states into logits. */
@@ -246,7 +288,8 @@ export class Tracer {
     const trained = this.wholeParameter(head, "weight");
     const weight = trained ? stackRows(head, [trained]) : this.frozenWeight(head);
     const stretches = this.stretches(head, weight.slices);
-    const projection = { weight, biases: [], adapted: this.adapted(head, 0), stretches };
+    const replaced = this.replaced(head);
+    const projection = { weight, biases: [], adapted: this.adapted(head, 0), stretches, replaced };
     return {
       vocabulary: weight.rows,
       // A mask is drawn for a row's tokens, and these are not they: dropout before the head is refused.
@@ -368,7 +411,10 @@ export class Tracer {
   }
 
   /** What DoRA needs of each slice of a module's weight, where it adapts the module. */
-  private stretches(name: string, slices: readonly WeightSlice[]): (Stretch | undefined)[] {
+  private stretches(
+    name: string,
+    slices: readonly Pick<WeightSlice, "rowStart" | "rows">[],
+  ): (Stretch | undefined)[] {
     if (!this.targets.get(name)?.hasMagnitude) return slices.map(() => undefined);
     return slices.map(({ rowStart, rows }) => ({
       magnitude: this.parameterRows(magnitudeKey(name), rowStart, rowStart + rows),

@@ -83,10 +83,14 @@ const norms: Op<Norms> = {
   },
 };
 
+/** What the columns of z belong to: rows of a W, or the features of an embedding. */
+interface Features extends Pick<Weight, "name" | "rows" | "width"> {
+  readonly slices: readonly Pick<WeightSlice, "rowStart" | "rows">[];
+}
+
 interface Stretched {
   readonly graph: Graph;
-  /** The rows of W that made z. */
-  readonly weight: Weight;
+  readonly weight: Features;
   /** One per slice of the weight; absent where a slice is not adapted. */
   readonly stretches: readonly (Stretch | undefined)[];
   /** One per slice, or none at all. */
@@ -99,7 +103,7 @@ interface Stretched {
 export function stretch(
   graph: Graph,
   z: Value,
-  weight: Weight,
+  weight: Features,
   options: Pick<Stretched, "stretches" | "biases"> & { readonly soFar: Value | undefined },
 ): Value {
   const { stretches, biases, soFar } = options;
@@ -127,7 +131,7 @@ function valuesOf(stretches: Stretched["stretches"]): Value[] {
   return stretches.flatMap((one) => (one ? [one.magnitude, one.norm] : []));
 }
 
-function checkFits(z: Value, weight: Weight, stretches: Stretched["stretches"]): void {
+function checkFits(z: Value, weight: Features, stretches: Stretched["stretches"]): void {
   const fits = weight.slices.every(({ rows }, i) => {
     const one = stretches[i];
     return !one || (one.magnitude.shape[0] === rows && one.norm.shape[0] === rows);

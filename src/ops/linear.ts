@@ -62,8 +62,8 @@ function linearBackwardWeight(graph: Graph, x: Value, dy: Value, weight: Weight)
 export function linearBackwardBias(
   graph: Graph,
   dy: Value,
-  weight: Weight,
-  slice: WeightSlice,
+  weight: BiasSlice["weight"],
+  slice: BiasSlice["slice"],
   dbias: Value,
 ): void {
   graph.record(backwardBias, { graph, weight, slice }, [dy, dbias], [], { mutates: [dbias] });
@@ -73,6 +73,13 @@ interface LinearSlice {
   readonly graph: Graph;
   readonly weight: Weight;
   readonly slice: WeightSlice;
+}
+
+/** A bias needs no more of its weight than where its columns lie. */
+interface BiasSlice {
+  readonly graph: Graph;
+  readonly weight: Pick<Weight, "rows" | "width">;
+  readonly slice: Pick<WeightSlice, "rowStart" | "rows">;
 }
 
 interface Product {
@@ -85,7 +92,13 @@ interface Product {
   readonly bindings: Dispatch["bindings"];
 }
 
-function sliceParams(graph: Graph, rows: Dim, weight: Weight, slice: WeightSlice, flags: Product["flags"]) {
+function sliceParams(
+  graph: Graph,
+  rows: Dim,
+  weight: BiasSlice["weight"],
+  slice: BiasSlice["slice"],
+  flags: Product["flags"],
+) {
   return {
     rows_extent: graph.extentOf(rows).index,
     width: weight.width,
@@ -182,7 +195,7 @@ const backwardWeight: Op<LinearSlice> = {
   },
 };
 
-const backwardBias: Op<LinearSlice> = {
+const backwardBias: Op<BiasSlice> = {
   name: "linear.backwardBias",
   lower(node) {
     const { graph, weight, slice } = node.attributes;

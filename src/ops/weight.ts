@@ -43,3 +43,21 @@ export function formatOf(slice: WeightSlice): WeightFormat {
   if (dtype === "f32" || dtype === "f16" || dtype === "bf16") return dtype;
   throw new ShapeError("weight-format", `${name} is stored as ${dtype}, which no kernel decodes.`);
 }
+
+/** Rows that stand in the place of some of a weight's own. */
+export interface ReplacedRows {
+  /** Which rows of the weight, all different: row i of the value takes the place of row indices[i]. */
+  readonly indices: readonly number[];
+  /** [indices, width] in f32. */
+  readonly value: Value;
+}
+
+export function checkReplaced({ name, rows, width }: Weight, { indices, value }: ReplacedRows): void {
+  const [count, across] = value.shape;
+  const fits = count === indices.length && across === width && new Set(indices).size === count;
+  if (fits && indices.every((index) => index < rows)) return;
+  throw new ShapeError(
+    "shape",
+    `${name}: ${value.name} is [${value.shape}], expected a row of ${width} for each of ${indices.length} different rows below ${rows}.`,
+  );
+}

@@ -93,7 +93,7 @@ export class AdaptedModel {
   /** Traces inputs and model into a graph. A program of it can be made once `load` has been called after this. */
   trace(graph: Graph, { longest, trains, asBase, cache }: TraceOptions): Traced {
     const { model, options } = this;
-    const selection = asBase ? { ...this.selection, lora: [], whole: [] } : this.selection;
+    const selection = asBase ? { ...this.selection, lora: [], whole: [], tokens: [] } : this.selection;
     const inputs = traceInputs(graph, model.config.slidingWindow);
     const { rowInStep, seedStep, positions } = inputs;
     const scales = this.scales(graph);

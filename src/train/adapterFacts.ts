@@ -35,6 +35,8 @@ export interface AdapterFit {
   readonly modules: readonly AdaptedModuleFacts[];
   /** Parameters of the base that it brings whole, by the base's names. */
   readonly whole: readonly string[];
+  /** Embeddings and heads of which some tokens' rows train by themselves, and how many. */
+  readonly tokens: readonly { readonly module: string; readonly rows: number }[];
   /** Numbers of the layers that it changes, from the lowest. */
   readonly layers: readonly number[];
   readonly warnings: readonly string[];
@@ -82,7 +84,11 @@ export function adapterFit({ selection, warnings }: LoadedAdapter): AdapterFit {
     }),
   );
   const whole = selection.whole.map(({ module, parameter }) => `${module.name}.${parameter}`);
-  return { modules, whole, layers: layersOf(selection), warnings };
+  const tokens = selection.tokens.map(({ module, indices }) => ({
+    module: module.name,
+    rows: indices.length,
+  }));
+  return { modules, whole, tokens, layers: layersOf(selection), warnings };
 }
 
 function layersOf({ lora, whole }: Selection): number[] {

@@ -10,7 +10,7 @@ import {
 import { initialStart } from "../lora/init.ts";
 import type { LoadedAdapter } from "../lora/readAdapter.ts";
 import { rowNorms } from "../lora/rowNorms.ts";
-import { type Adapter, baseValues } from "../lora/strength.ts";
+import { type Adapter, baseRows, baseValues } from "../lora/strength.ts";
 import type { Selection } from "../lora/targets.ts";
 import { transpose } from "../models/frozen.ts";
 import type { Model } from "../models/transformer.ts";
@@ -68,10 +68,7 @@ export async function initialValues(
   }
   for (const entry of adapterEntries(selection)) {
     if (initial.has(entry.key)) continue;
-    const given = loaded?.values.get(entry.key);
-    const values =
-      given ??
-      (entry.part === "parameter" ? await baseValues(model, entry.module, entry.parameter) : undefined);
+    const values = loaded?.values.get(entry.key) ?? (await valuesOfBase(model, selection, entry));
     if (!values) throw new FormatError("tensor-missing", `The adapter has no "${entry.key}".`);
     initial.set(entry.key, toEngine(model, entry, values));
   }
@@ -88,4 +85,15 @@ export function engineValues(model: Model, { selection, values }: Adapter): Map<
 function toEngine(model: Model, entry: AdapterEntry, values: Float32Array): Float32Array {
   const shape = entry.shape as [number, number];
   return turned(model, entry) ? floats(transpose(bytesOf(values), shape)) : values;
+}
+
+/** What a tensor starts from that replaces one of the base model's, or rows of one. */
+async function valuesOfBase(
+  model: Model,
+  selection: Selection,
+  entry: AdapterEntry,
+): Promise<Float32Array | undefined> {
+  if (entry.part === "parameter") return baseValues(model, entry.module, entry.parameter);
+  const rows = selection.tokens.find(({ key }) => key === entry.key);
+  return rows && baseRows(model, rows);
 }

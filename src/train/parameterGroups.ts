@@ -60,7 +60,7 @@ export function parseParamGroups(given: readonly JsonObject[], path: string): Pa
  */
 export function parameterGroups(
   model: Model,
-  selection: Pick<Selection, "lora" | "whole">,
+  selection: Pick<Selection, "lora" | "whole" | "tokens">,
   train: GroupedTrainConfig,
 ): ParameterGroup[] {
   const entries = adapterEntries(selection);

@@ -35,7 +35,6 @@ describe("the lora part of a run file", () => {
     [{ init_lora_weights: "eva" }, 'lora.init_lora_weights is "eva", expected true, false,'],
     [{ target_parameters: ["experts.gate"] }, "lora.target_parameters is"],
     [{ layer_replication: [[0, 4]] }, "lora.layer_replication is [[0,4]]: stacking layers"],
-    [{ trainable_token_indices: [1] }, "lora.trainable_token_indices is [1]"],
     [{ eva_config: { rho: 2 } }, "lora.eva_config is"],
     [{ loftq_config: { loftq_bits: 4 } }, "lora.loftq_config is"],
     [{ ensure_weight_tying: true }, "lora.ensure_weight_tying is true"],

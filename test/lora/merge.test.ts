@@ -192,6 +192,20 @@ it("what trained whole takes the place of what was there", async () => {
   expect(await all(merged.get("model.linear.bias")!)).toEqual([...adapter.value("base_layer.bias")]);
 });
 
+it("rows that trained by themselves take the place of the table's, others stay", async () => {
+  const modules = [linear, embedding];
+  const { values, tensor } = await baseOf(modules);
+  const { value, ...adapter } = adapterOf(modules, { trainable_token_indices: [6, 0, 3] });
+  const expected = [...values.get("model.embedding.weight")!];
+  const rows = [...value("trainable_tokens_delta")];
+  [6, 0, 3].forEach((index, i) => {
+    expected.splice(index * OUT, OUT, ...rows.slice(i * OUT, (i + 1) * OUT));
+  });
+  const merged = mergedTensors(adapter, tensor).get("model.embedding.weight")!;
+  expect(await all(merged)).toEqual(expected);
+  expect([...(await merged.rows(2, 4))]).toEqual(expected.slice(2 * OUT, 4 * OUT));
+});
+
 it("values that leave f32 are refused with their tensor and row", async () => {
   const { tensor } = await baseOf([linear], (count) => new Float32Array(count).fill(3e38));
   const adapter = adapterOf([linear], { r: 1, lora_alpha: 1 });

@@ -29,10 +29,6 @@ describe("a new run", () => {
     [{ target_modules: ".*nothing" }, /no module is adapted/],
     [{ target_modules: ["q_proj"], exclude_modules: ["q_proj"] }, /with exclude_modules \["q_proj"\]/],
     [{ target_modules: ["q_proj"], layers_to_transform: [99] }, /with layers_to_transform \[99\]/],
-    [
-      { target_modules: ["embed_tokens"], use_dora: true },
-      /takes model\.embed_tokens, an embedding: DoRA of/,
-    ],
     [{ target_modules: ["embed_tokens"], lora_bias: true }, /takes model\.embed_tokens, an embedding: PEFT/],
     [{ target_modules: ["norm"] }, /takes model\.norm, which is a norm/],
     [{ target_modules: ["mlp"] }, /takes model\.layers\.0\.mlp, which is no linear layer/],

@@ -4,7 +4,7 @@ import { embedding } from "../../src/ops/embedding.ts";
 import { stackRows } from "../../src/ops/weight.ts";
 import type { KernelBench, Tensor } from "../harness/bench.ts";
 import { kernelSuite } from "../harness/cases.ts";
-import { backward, forward } from "../reference/embedding.ts";
+import { backward, backwardTable, forward, replaced, rowsOf } from "../reference/embedding.ts";
 
 type Format = "f32" | "f16" | "bf16";
 
@@ -70,7 +70,7 @@ async function check(bench: KernelBench, test: Case): Promise<void> {
         slices.map((_, i) => values[`slice${i}`]!),
       );
       const ordered = test.reversed ? { ...weight, slices: [...weight.slices].reverse() } : weight;
-      const y = embedding(graph, values.ids!, ordered, values.soFar);
+      const y = embedding(graph, values.ids!, ordered, { soFar: values.soFar });
       if (branch) return { y, sum: add(graph, values.soFar!, y) };
       return soFar ? { y, sum: add(graph, y, y) } : { y };
     },
@@ -88,6 +88,62 @@ async function check(bench: KernelBench, test: Case): Promise<void> {
     );
   }
 }
+
+interface TrainedCase {
+  readonly rows: number;
+  readonly width: number;
+  readonly count: number;
+  /** Rows that replace the table's and train; otherwise the table trains. */
+  readonly indices?: readonly number[];
+  readonly soFar?: boolean;
+}
+
+async function checkTrained(bench: KernelBench, test: TrainedCase): Promise<void> {
+  const { rows, width, count, indices } = test;
+  const ids = bench.integers(rows, count);
+  ids[0] = count - 1;
+  // Ids that come again, next to each other and far apart.
+  if (rows > 3) ids[rows - 1] = ids[1] = ids[2]!;
+  // One that is replaced, whatever was drawn.
+  if (indices && rows > 4) ids[3] = ids[4] = indices[0]!;
+  const table = bench.normal(count * width);
+  const own = bench.normal((indices?.length ?? 0) * width);
+  const soFar = test.soFar ? bench.normal(rows * width) : undefined;
+  const dy = bench.normal(rows * width);
+  const whole = { shape: [count, width], values: table };
+  const result = await bench.run({
+    counts: { tokens: rows },
+    inputs: {
+      ids: { shape: ["tokens"], values: ids },
+      ...(soFar && { soFar: { shape: ["tokens", width], values: soFar, grad: true } }),
+    },
+    ...(indices && { constants: { table: whole } }),
+    parameters: indices ? { own: { shape: [indices.length, width], values: own } } : { table: whole },
+    trace: (graph, values) => {
+      const weight = stackRows("table", [values.table!]);
+      const inPlace = indices && { indices, value: values.own! };
+      return { y: embedding(graph, values.ids!, weight, { soFar: values.soFar, replaced: inPlace }) };
+    },
+    seeds: { y: dy },
+  });
+  const used = indices ? replaced(table, width, indices, own) : table;
+  bench.compare("y", result.output("y"), forward(ids, used, width, soFar));
+  if (soFar) bench.compare("d soFar", result.gradient("soFar"), backward(dy));
+  const dtable = backwardTable(ids, dy, count, width);
+  if (indices) bench.compare("d own", result.gradient("own"), rowsOf(dtable, width, indices));
+  else bench.compare("d table", result.gradient("table"), dtable);
+}
+
+const trainedCases: readonly TrainedCase[] = [
+  { rows: 1, width: 1, count: 1 },
+  { rows: 5, width: 9, count: 7 },
+  // More rows than a workgroup has invocations, of few ids; the first of an id in one, the last in another.
+  { rows: 150, width: 6, count: 4, soFar: true },
+  { rows: 70, width: 33, count: 300 },
+  { rows: 6, width: 5, count: 9, indices: [8, 2, 5] },
+  { rows: 140, width: 7, count: 12, indices: [3, 11, 0, 4, 10], soFar: true },
+  { rows: 9, width: 2, count: 40, indices: [20] },
+];
 
 /** Every element by itself, to the last bit: what is small must not drown beside what is large. */
 async function decodesExactly(bench: KernelBench, format: "f16" | "bf16"): Promise<void> {
@@ -130,6 +186,13 @@ export const suite = await kernelSuite("embedding", [
     name: `${test.format} [${test.rows}, ${test.width}], slices of ${test.slices} rows${test.soFar ? ", added" : ""}`,
     passes: ["forward"],
     run: (bench: KernelBench) => check(bench, test),
+  })),
+  ...trainedCases.map((test) => ({
+    name: `${test.rows} ids of ${test.count}, width ${test.width}, training ${
+      test.indices ? `rows ${test.indices}` : "all rows"
+    }${test.soFar ? ", added" : ""}`,
+    passes: ["forward", "link", "backward_table"],
+    run: (bench: KernelBench) => checkTrained(bench, test),
   })),
   ...(["f16", "bf16"] as const).map((format) => ({
     name: `decodes every ${format} exactly, subnormals and extremes included`,

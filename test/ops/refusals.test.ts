@@ -42,15 +42,19 @@ describe("shapes that do not fit are refused while tracing, by name", () => {
     ["swiglu", () => swiglu(graph, value("odd", [graph.tokens, 5])), /odd is 5 wide/],
     [
       "embedding, ids",
-      () => embedding(graph, value("ids", [graph.tokens]), table(false)),
+      () => embedding(graph, value("ids", [graph.tokens]), table()),
       /ids is f32 .* expected \[tokens\] u32/,
     ],
     [
       "embedding, so far",
-      () => embedding(graph, ids(), table(false), value("soFar", [graph.tokens, 5])),
+      () => embedding(graph, ids(), table(), { soFar: value("soFar", [graph.tokens, 5]) }),
       /soFar differs in shape/,
     ],
-    ["embedding, trained", () => embedding(graph, ids(), table(true)), /passes no gradient to its table/],
+    [
+      "embedding, replaced twice",
+      () => embedding(graph, ids(), table(), { replaced: { indices: [1, 1], value: value("own", [2, 4]) } }),
+      /expected a row of 4 for each of 2 different rows below/,
+    ],
     ["dropout, rows", () => drop(0.5, value("rows", [graph.targets], "u32")), /rows is not one u32 for each/],
     ["dropout, p", () => drop(1), /dropout is 1, expected at least 0 and below 1/],
     ["lora, A", () => lora([module({ a: factor("a", [2, 11]) })]), /a: A is \[2,11\].*expected \[r, 12\]/],
@@ -86,8 +90,8 @@ function ids(): Value {
   return value("ids", [graph.tokens], "u32");
 }
 
-function table(trained: boolean) {
-  return stackRows("table", [graph.parameter("table", [7, 4], { chunk: 0, byteOffset: 0 }, trained)]);
+function table() {
+  return stackRows("table", [value("table", [7, 4])]);
 }
 
 function factor(name: string, shape: readonly number[], chunk = 0): Value {

@@ -136,6 +136,7 @@ async function writeExport(
 function kindOf(key: string): string {
   if (/\.(lora_B|base_layer)\.bias$/.test(key)) return "bias";
   if (key.endsWith(".lora_magnitude_vector")) return "magnitude";
+  if (key.endsWith(".trainable_tokens_delta")) return "tokens";
   const half = /\.lora_(?:embedding_)?([AB])/.exec(key);
   return half ? half[1]! : "whole";
 }
