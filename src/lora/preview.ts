@@ -21,6 +21,8 @@ export interface PreviewedModule {
   readonly lora: { readonly r: number; readonly alpha: number; readonly scale: number } | undefined;
   /** Which of its parameters train whole: `weight`, `bias`. */
   readonly whole: readonly string[];
+  /** How many rows of its weight train by themselves, by trainable_token_indices. */
+  readonly rows: number;
   /** exclude_modules or modules_to_save keeps LoRA away from it. */
   readonly isExcluded: boolean;
   /** Of everything in it that trains. */
@@ -61,6 +63,7 @@ export function previewTargets(
     const selection = selectModules(modules, config, { ...context, faults: errors });
     const warnings = [...unknown, ...selection.warnings].map((message) => warningOf(message, context.path));
     const adapted = new Map(selection.lora.map((target) => [target.module.name, target]));
+    const rows = new Map(selection.tokens.map(({ module, indices }) => [module.name, indices.length]));
     const training = entriesByModule(adapterEntries(selection));
     const possible = possibleEntries(modules, config, context);
     const isExcluded = exclusion(config, context.path);
@@ -73,6 +76,7 @@ export function previewTargets(
         ...{ name, kind, isExcluded: wouldTrain !== undefined && isExcluded(name) },
         lora: target && { r: target.r, alpha: target.alpha, scale: target.scale },
         whole: entries.flatMap((entry) => (entry.part === "parameter" ? [entry.parameter] : [])),
+        rows: rows.get(name) ?? 0,
         cost: costOf(entries),
         adapting: wouldTrain && costOf(wouldTrain),
       };
@@ -83,7 +87,7 @@ export function previewTargets(
     if (!(thrown instanceof GraftError)) throw thrown;
     // Nothing can be said of what matches: a pattern that is half typed is no pattern.
     const untouched = modules.map(({ name, kind }): PreviewedModule => {
-      const nothing = { lora: undefined, whole: [], isExcluded: false, adapting: undefined };
+      const nothing = { lora: undefined, whole: [], rows: 0, isExcluded: false, adapting: undefined };
       return { name, kind, ...nothing, cost: costOf([]) };
     });
     return { modules: untouched, cost: costOf([]), faults: faultsOf([...errors, thrown], context.path) };
@@ -100,6 +104,7 @@ function possibleEntries(
     ...config,
     target_modules: modules.filter(({ kind }) => kind !== "norm" && kind !== "other").map(({ name }) => name),
     ...{ exclude_modules: null, modules_to_save: null, trainable_token_indices: null, bias: "none" },
+    trainable_token_indices: null,
     ...{ layers_to_transform: null, layers_pattern: null },
   };
   const { lora } = selectModules(modules, everything, { ...context, faults: [] });

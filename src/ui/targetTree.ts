@@ -98,9 +98,12 @@ export function adaptingCostOf(modules: readonly PreviewedModule[]): Cost | unde
 }
 
 /** What trains in a module, in a few words; "" where nothing does. */
-export function trainsWords({ lora, whole, isExcluded }: PreviewedModule): string {
-  const added = lora ? [`${rankWords(lora.r)}, α\u00a0${shortNumber(lora.alpha)}`] : [];
-  const words = [...added, ...whole.map((parameter) => (lora ? parameter : `whole ${parameter}`))];
+export function trainsWords({ lora, whole, rows, isExcluded }: PreviewedModule): string {
+  const words = [
+    ...(lora ? [`${rankWords(lora.r)}, α\u00a0${shortNumber(lora.alpha)}`] : []),
+    ...whole.map((parameter) => (lora ? parameter : `whole ${parameter}`)),
+    ...(rows > 0 ? [`${rows}\u00a0${rows === 1 ? "row" : "rows"}`] : []),
+  ];
   return words.join(" + ") || (isExcluded ? "excluded" : "");
 }
 

@@ -57,6 +57,7 @@ describe("the tree of modules", () => {
     expect(of({ r: 2, bias: "all" }, "transformer.h.0.attn.c_attn")).toBe("r 2, α 8 + bias");
     expect(of({ bias: "all" }, "transformer.ln_f")).toBe("whole bias");
     expect(of({ exclude_modules: ["lm_head"] }, "lm_head")).toBe("excluded");
+    expect(of({ trainable_token_indices: [1, 2] }, "transformer.wte")).toBe("2 rows");
     expect(of({}, "lm_head")).toBe("");
   });
 });
