@@ -50,6 +50,12 @@ export function textStream(name: string, text: string): FileStream {
   return copyStream(arraySource(new TextEncoder().encode(text), name));
 }
 
+/** Files that are in memory. */
+export function bytesFileSet(label: string, files: ReadonlyMap<string, Uint8Array>): FileSet {
+  const sources = [...files].map(([name, bytes]) => [name, arraySource(bytes, name)] as const);
+  return mapFileSet(label, new Map(sources));
+}
+
 /**
  * Files dropped on a page, by their own names. A dropped folder gives paths (`model/config.json`): the folder is
  * flat, so files in its subfolders (`model/onnx/config.json`) are left aside rather than confused with its own.

@@ -52,16 +52,6 @@ export interface AdaptedModuleFacts {
   readonly dora: boolean;
 }
 
-/** How far an adapter takes a parameter of the base from where it was, by Frobenius' norm. */
-export interface ParameterChange {
-  /** By the base's name: "model.layers.0.mlp.up_proj.weight". */
-  readonly name: string;
-  /** ‖W′ − W‖: of s·B·A, where nothing else changes W. */
-  readonly change: number;
-  /** ‖W‖. */
-  readonly base: number;
-}
-
 export function adapterFacts({ label, given, tensors }: AdapterFiles, fit: Result<AdapterFit>): AdapterFacts {
   const { base_model_name_or_path: baseModel = null, task_type: taskType = null } = given;
   const listed = [...tensors.values()].map(

@@ -5,7 +5,7 @@ import { modelfile, type TurnFrames, turnFrames } from "../data/modelfile.ts";
 import type { StartTemplatePort } from "../data/templateWorker.ts";
 import { openGguf } from "../formats/gguf.ts";
 import { writeGguf } from "../formats/gguf-writer.ts";
-import { arraySource, mapFileSet } from "../formats/sources.ts";
+import { arraySource, bytesFileSet, mapFileSet } from "../formats/sources.ts";
 import { ggufAdapter } from "../lora/exportGguf.ts";
 import { loadAdapter, readAdapter } from "../lora/readAdapter.ts";
 import { adapterOfGguf } from "../lora/readGguf.ts";
@@ -119,12 +119,6 @@ async function framesOf({ template, opened, startTemplates }: Exportable): Promi
   } finally {
     chat.close();
   }
-}
-
-/** Files that are in memory. */
-export function bytesFileSet(label: string, files: ReadonlyMap<string, Uint8Array>): FileSet {
-  const sources = [...files].map(([name, bytes]) => [name, arraySource(bytes, name)] as const);
-  return mapFileSet(label, new Map(sources));
 }
 
 const PIECE_BYTES = 4 << 20;

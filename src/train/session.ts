@@ -8,6 +8,7 @@ import type { StartTemplatePort } from "../data/templateWorker.ts";
 import { cutRows, type EncodedRows, encodeRows, type TokenisedRows } from "../data/tokenize.ts";
 import { tokenizerFiles } from "../data/tokenizerFiles.ts";
 import { statedLicence } from "../formats/licence.ts";
+import { bytesFileSet } from "../formats/sources.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Kernels } from "../gpu/kernels.ts";
 import { adapterEntries } from "../lora/adapterKeys.ts";
@@ -17,10 +18,11 @@ import type { Adapter } from "../lora/strength.ts";
 import { selectModules } from "../lora/targets.ts";
 import { writeAdapter } from "../lora/writeAdapter.ts";
 import { AdaptedModel } from "./adaptedModel.ts";
+import type { AdapterSource } from "./adapterFolder.ts";
 import { type AnswerOptions, answersOf } from "./answers.ts";
 import type { Best } from "./best.ts";
 import { Evaluator } from "./evaluator.ts";
-import { bytesFileSet, type ExportFormat, exportChecked } from "./exports.ts";
+import { type ExportFormat, exportChecked } from "./exports.ts";
 import { initialValues, trainedValues } from "./initialValues.ts";
 import { logitsOf } from "./logits.ts";
 import { type OpenedAdapter, openAdapter } from "./openAdapter.ts";
@@ -44,7 +46,7 @@ export interface SessionSources {
   readonly heldOut?: readonly Row[] | undefined;
   readonly run: RunConfig;
   /** An adapter to start from. */
-  readonly adapter?: FileSet | undefined;
+  readonly adapter?: AdapterSource | undefined;
   /** What `chat_template_path` names, where that is no file of the model's folder. */
   readonly chatTemplate?: FoundTemplate | undefined;
   /** Starts the worker in which chat templates run: there is one way in a browser and another in Node. */

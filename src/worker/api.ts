@@ -7,20 +7,23 @@ import type { JsonObject } from "../base/json.ts";
 import type { RowLengths } from "../data/cuts.ts";
 import type { Fault } from "../data/faults.ts";
 import type { Message } from "../data/rows.ts";
+import type { ParameterChange } from "../lora/changes.ts";
 import type { Cost, PreviewedModule, PreviewFault, TargetPreview } from "../lora/preview.ts";
-import type { AdapterFacts, AdapterFit, AdapterTensor, ParameterChange } from "../train/adapterFacts.ts";
+import type { AdapterFacts, AdapterFit, AdapterTensor } from "../train/adapterFacts.ts";
 import type { DataEdit, DataFacts, RecordLine, RecordValues, ShownRow } from "../train/openData.ts";
 import type { Prompt } from "../train/prompts.ts";
 import type { EvaluationReport, Report, Sample, SampleReport, StepReport } from "../train/reports.ts";
 import type { RowTokens } from "../train/rowTokens.ts";
 import type { Sampling } from "../train/sampling.ts";
 import type { TrainOutcome } from "../train/session.ts";
+import type { AdapterUse, OpenedAdapterFacts } from "../train/shelf.ts";
 import type { MemoryEstimate } from "../train/trainer.ts";
 
 export type {
   AdapterFacts,
   AdapterFit,
   AdapterTensor,
+  AdapterUse,
   Cost,
   DataEdit,
   DataFacts,
@@ -29,6 +32,7 @@ export type {
   Fault,
   MemoryEstimate,
   Message,
+  OpenedAdapterFacts,
   ParameterChange,
   PreviewedModule,
   PreviewFault,
@@ -80,8 +84,8 @@ export interface OpenRequest extends DataRequest {
   readonly model: Folder;
   /** How conversations are written, in place of the model's own way. */
   readonly chatTemplate?: File | undefined;
-  /** An adapter to start from, as PEFT saves them. */
-  readonly adapter?: Folder | undefined;
+  /** An adapter to start from. */
+  readonly adapter?: AdapterSource | undefined;
 }
 
 export interface PreviewRequest {
@@ -89,7 +93,7 @@ export interface PreviewRequest {
   /** The `lora` part of a run file. */
   readonly lora: JsonObject;
   /** An adapter to start from, whose own settings count. */
-  readonly adapter?: Folder | undefined;
+  readonly adapter?: AdapterSource | undefined;
 }
 
 /** What people are told before the first step. */
@@ -153,21 +157,6 @@ export interface BaseFacts {
   readonly ofRun: boolean;
 }
 
-export interface OpenedAdapterFacts extends AdapterFacts {
-  /** How other calls name it. */
-  readonly id: number;
-}
-
-/** One of the adapters that answer together: their changes of the base add up. */
-export interface AdapterUse {
-  /** Of `openAdapter`; "run" is the open run's own, as it is now. */
-  readonly id: number | "run";
-  /** From 0, the base model, over 1, as it was trained, to 2. */
-  readonly strength: number;
-  /** Numbers of layers that it leaves as they are; whatever lies in no layer stays on. */
-  readonly layersOff?: readonly number[] | undefined;
-}
-
 /**
  * Adapters on a base model, beside a run or without one. Nothing is read to the device before something is asked; a
  * change of adapters loads nothing of the base again.
@@ -204,7 +193,7 @@ export interface AnswerText {
   readonly text: string;
 }
 
-export interface TrainApi {
+export interface TrainApi extends AdapterApi {
   /** The device that runs will use, or why there is none. */
   device(): Promise<Result<DeviceFacts>>;
   /** Answers only when the device has been lost; what the open run had trained is lost with it. */

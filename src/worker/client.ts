@@ -2,14 +2,19 @@
 import { proxy, type Remote, wrap } from "comlink";
 import { type Failure, failure, GraftError, type Result } from "../base/errors.ts";
 import type {
+  AdapterSource,
   AnswerRequest,
   AnswerText,
+  BaseFacts,
   DataEdit,
   DataFacts,
   DataRequest,
   DeviceFacts,
+  Folder,
   MemoryEstimate,
+  OpenedAdapterFacts,
   OpenRequest,
+  ParameterChange,
   PreviewRequest,
   Progress,
   RecordLine,
@@ -97,6 +102,26 @@ export class TrainClient implements TrainApi {
 
   async stopAnswers(): Promise<void> {
     await this.remote.stopAnswers().catch(() => {});
+  }
+
+  openBase(model: Folder): Promise<Result<BaseFacts>> {
+    return this.answer(this.remote.openBase(model));
+  }
+
+  async closeBase(): Promise<void> {
+    await this.remote.closeBase().catch(() => {});
+  }
+
+  openAdapter(source: AdapterSource): Promise<Result<OpenedAdapterFacts>> {
+    return this.answer(this.remote.openAdapter(source));
+  }
+
+  adapterChanges(id: number): Promise<Result<readonly ParameterChange[]>> {
+    return this.answer(this.remote.adapterChanges(id));
+  }
+
+  async closeAdapter(id: number): Promise<void> {
+    await this.remote.closeAdapter(id).catch(() => {});
   }
 
   memory(): Promise<Result<MemoryEstimate>> {

@@ -3,37 +3,41 @@ import { transfer } from "comlink";
 import { ConfigError, DataError, type DeviceError, failure, type Result, success } from "../base/errors.ts";
 import { readJsonObject } from "../base/read-json.ts";
 import type { FoundTemplate } from "../data/chat.ts";
-import { KEPT_FAULTS } from "../data/faults.ts";
-import { packRows } from "../data/pack.ts";
-import type { ParsedRows } from "../data/rows.ts";
-import { stepsPerEpoch } from "../data/steps.ts";
 import type { StartTemplatePort } from "../data/templateWorker.ts";
-import type { TokenisedRow, TokenisedRows } from "../data/tokenize.ts";
-import { blobFileSet, blobSource } from "../formats/sources.ts";
+import { blobSource } from "../formats/sources.ts";
 import { Gpu } from "../gpu/device.ts";
 import { Kernels } from "../gpu/kernels.ts";
+import type { AnswerOptions } from "../train/answers.ts";
 import type { TrainConfig } from "../train/fields.ts";
+import { type OpenedBase, openBase } from "../train/openBase.ts";
 import { OpenData } from "../train/openData.ts";
 import { previewModel } from "../train/previewModel.ts";
 import { type RowReader, rowTokens } from "../train/rowTokens.ts";
 import { parseRunFile, type RunConfig } from "../train/runFile.ts";
 import { Session } from "../train/session.ts";
+import { AdapterShelf } from "../train/shelf.ts";
 import type {
+  AdapterSource,
+  AdapterUse,
   AnswerRequest,
   AnswerText,
+  BaseFacts,
   DataEdit,
   DataFacts,
   DataRequest,
   DeviceFacts,
   Failure,
+  Folder,
   MemoryEstimate,
+  OpenedAdapterFacts,
   OpenRequest,
+  ParameterChange,
   PreviewRequest,
   Progress,
+  Prompt,
   RecordLine,
   RecordView,
   Report,
-  RowCounts,
   RunSummary,
   TargetPreview,
   TrainApi,
@@ -42,6 +46,8 @@ import type {
 import { Batches } from "./batches.ts";
 import { type FoundDevice, faultError, lostError } from "./device.ts";
 import { EncodedCache } from "./encodedCache.ts";
+import { adapterOf, folderOf } from "./sources.ts";
+import { summaryOf } from "./summary.ts";
 
 /** About what a person sees as one moment. */
 const REPORT_INTERVAL_MS = 50;
@@ -58,8 +64,14 @@ interface HeldDevice {
   trouble: DeviceError | undefined;
 }
 
+/** What a run and adapters from files share where they stand on the same files. */
+interface SharedBase extends OpenedBase {
+  readonly filesKey: string;
+}
+
 interface OpenRun {
   readonly session: Session;
+  readonly base: SharedBase;
   readonly held: HeldDevice;
   readonly modelLabel: string;
   readonly dataName: string;
@@ -71,6 +83,7 @@ export class TrainHost implements TrainApi {
   private readonly startTemplates: StartTemplatePort;
   private held: HeldDevice | undefined;
   private run: OpenRun | undefined;
+  private shelf: AdapterShelf<SharedBase> | undefined;
   private onProgress: ((progress: Progress) => void) | undefined;
   private readonly data = new OpenData();
   /** How the data that was read last is meant. */
@@ -135,8 +148,8 @@ export class TrainHost implements TrainApi {
 
   async previewTargets({ model, lora, adapter }: PreviewRequest): Promise<Result<TargetPreview>> {
     try {
-      const from = adapter && blobFileSet(adapter.label, adapter.files);
-      return success(await previewModel(blobFileSet(model.label, model.files), lora, from));
+      const from = adapter && adapterOf(adapter);
+      return success(await previewModel(folderOf(model), lora, from));
     } catch (thrown) {
       return failure(thrown);
     }
@@ -153,12 +166,12 @@ export class TrainHost implements TrainApi {
       await this.readRows(request, run, signal, onProgress);
       const dataset = this.data.dataset(run.train, faultyOf(request));
       const held = await this.acquire();
+      const base = await this.baseOf(held, model);
       const session = await Session.open(
         held.gpu,
         held.kernels,
         {
-          model: blobFileSet(model.label, model.files),
-          adapter: adapter && blobFileSet(adapter.label, adapter.files),
+          ...{ model: folderOf(model), base, adapter: adapter && adapterOf(adapter) },
           rows: dataset.train,
           heldOut: dataset.heldOut,
           run,
@@ -173,7 +186,7 @@ export class TrainHost implements TrainApi {
         { onProgress: (stage, done, total) => this.onProgress?.({ stage, done, total }) },
       );
       const dataName = request.data.map(({ name }) => name).join(", ");
-      this.run = { session, held, modelLabel: model.label, dataName, prepared: false };
+      this.run = { session, base, held, modelLabel: model.label, dataName, prepared: false };
       return summaryOf(session, dataset.parsed, run.train);
     });
   }
@@ -197,17 +210,17 @@ export class TrainHost implements TrainApi {
   }
 
   answers(
-    { prompts, ...options }: AnswerRequest,
+    { prompts, adapters, ...options }: AnswerRequest,
     onProgress: (progress: Progress) => void,
     onTexts: (texts: readonly AnswerText[]) => void,
   ): Promise<Result<readonly string[]>> {
     const stopsBefore = this.answerStops;
     return this.inTurn(async () => {
-      const { session, held } = await this.prepared(onProgress);
-      const isStopped = () => this.answerStops !== stopsBefore || held.trouble !== undefined;
+      const ask = adapters ? await this.together(adapters, onProgress) : await this.asItIs(onProgress);
+      const isStopped = () => this.answerStops !== stopsBefore || this.held?.trouble !== undefined;
       return gathered(onTexts, (add) => {
         const onText = (prompt: number, text: string): void => add({ prompt, text });
-        return session.answers(prompts, { ...options, onText, isStopped });
+        return ask(prompts, { ...options, onText, isStopped });
       });
     });
   }
@@ -216,9 +229,38 @@ export class TrainHost implements TrainApi {
     this.answerStops++;
   }
 
+  openBase(model: Folder): Promise<Result<BaseFacts>> {
+    return this.inTurn(async () => {
+      const held = await this.acquire();
+      const base = await this.baseOf(held, model);
+      this.endShelf(base);
+      this.shelf = new AdapterShelf(base, this.startTemplates);
+      const { config } = base.opened.model;
+      const { modelType, layers } = config;
+      const parameters = base.opened.model.parameterCount();
+      return { label: model.label, modelType, parameters, layers, ofRun: base === this.run?.base };
+    });
+  }
+
+  async closeBase(): Promise<void> {
+    await this.inTurn(async () => this.endShelf());
+  }
+
+  openAdapter(source: AdapterSource): Promise<Result<OpenedAdapterFacts>> {
+    return this.inTurn(() => this.shelved().open(adapterOf(source)));
+  }
+
+  adapterChanges(id: number): Promise<Result<readonly ParameterChange[]>> {
+    return this.inTurn(() => this.shelved().changes(id));
+  }
+
+  async closeAdapter(id: number): Promise<void> {
+    await this.inTurn(async () => this.shelf?.close(id));
+  }
+
   async memory(): Promise<Result<MemoryEstimate>> {
     try {
-      const { bytes } = this.opened().held.gpu;
+      const { bytes } = this.shelf ? this.shelf.base.gpu : this.opened().held.gpu;
       const of = (purpose: keyof MemoryEstimate) => bytes.get(purpose) ?? 0;
       return success({
         base: of("base"),
@@ -279,6 +321,49 @@ export class TrainHost implements TrainApi {
     }
   }
 
+  private async asItIs(onProgress: (progress: Progress) => void): Promise<Ask> {
+    const { session } = await this.prepared(onProgress);
+    return (prompts, options) => session.answers(prompts, options);
+  }
+
+  /** The base that is open for adapters, or else the run's, with these on. */
+  private async together(
+    uses: readonly AdapterUse[],
+    onProgress: (progress: Progress) => void,
+  ): Promise<Ask> {
+    const shelf = this.shelf ?? new AdapterShelf(this.opened().base, this.startTemplates);
+    const session =
+      shelf.base === this.run?.base && uses.some(({ id }) => id === "run")
+        ? (await this.prepared(onProgress)).session
+        : undefined;
+    const onLoad = (done: number, total: number) => onProgress({ stage: "load", done, total });
+    const ofRun = session && (() => session.trained());
+    return (prompts, options) => shelf.answers(uses, prompts, { ...options, onLoad }, ofRun);
+  }
+
+  private shelved(): AdapterShelf<SharedBase> {
+    if (this.shelf) return this.shelf;
+    throw new ConfigError("nothing-open", "No base model is open for adapters.", "Open one first.");
+  }
+
+  /** The base of these files; where it is open already, that. */
+  private async baseOf({ gpu, kernels }: HeldDevice, model: Folder): Promise<SharedBase> {
+    const key = filesKey(model.files);
+    const there = [this.run?.base, this.shelf?.base].find((base) => base?.filesKey === key);
+    return there ?? { ...(await openBase(gpu, kernels, folderOf(model))), filesKey: key };
+  }
+
+  /** Gives a base back that nothing stands on any more. */
+  private free(base: SharedBase | undefined): void {
+    if (base && base !== this.run?.base && base !== this.shelf?.base) base.frozen.destroy();
+  }
+
+  private endShelf(next?: SharedBase): void {
+    const base = this.shelf?.base;
+    this.shelf = undefined;
+    if (base !== next) this.free(base);
+  }
+
   private opened(): OpenRun {
     if (this.held?.trouble) throw this.held.trouble;
     if (this.run) return this.run;
@@ -320,8 +405,10 @@ export class TrainHost implements TrainApi {
 
   private endRun(): void {
     this.reader?.options.template.close();
+    const base = this.run?.base;
     this.run?.session.destroy();
     this.run = undefined;
+    this.free(base);
     this.onProgress = undefined;
   }
 
@@ -346,6 +433,7 @@ export class TrainHost implements TrainApi {
   /** Whoever goes on begins with a fresh device. */
   private release(): void {
     this.endRun();
+    this.endShelf();
     const { held } = this;
     this.held = undefined;
     held?.gpu.device.destroy();
@@ -378,6 +466,9 @@ export class TrainHost implements TrainApi {
   }
 }
 
+/** Asks a model. */
+type Ask = (prompts: readonly Prompt[], options: AnswerOptions) => Promise<readonly string[]>;
+
 async function runOf({ run }: DataRequest): Promise<RunConfig> {
   if (!(run instanceof File)) return parseRunFile(run, "the run");
   return parseRunFile(await readJsonObject(blobSource(run, run.name)), run.name);
@@ -394,39 +485,6 @@ async function templateOf({ chatTemplate }: OpenRequest): Promise<FoundTemplate 
 /** Equal for files that have not changed. */
 function filesKey(files: readonly File[]): string {
   return JSON.stringify(files.map(({ name, size, lastModified }) => [name, size, lastModified]));
-}
-
-function summaryOf(
-  { summary }: Session,
-  [parsed, heldOut]: readonly ParsedRows[],
-  train: TrainConfig,
-): RunSummary {
-  const { modelType, parameters, trainable, trainableCount, steps, memory, warnings, tokenised } = summary;
-  return {
-    ...{ modelType, parameters, trainable, trainableCount, steps, memory, warnings },
-    stepsPerEpoch: epochsOf(tokenised.rows, train),
-    lengths: tokenised.lengths,
-    rows: countsOf(tokenised, parsed),
-    heldOut: summary.heldOut && countsOf(summary.heldOut, heldOut),
-  };
-}
-
-function epochsOf(rows: readonly TokenisedRow[], train: TrainConfig): RunSummary["stepsPerEpoch"] {
-  const packs = packRows(rows, train.per_device_train_batch_size * train.max_length);
-  return {
-    plain: stepsPerEpoch(rows.length, train),
-    packed: stepsPerEpoch(packs.length, { ...train, per_device_train_batch_size: 1 }),
-  };
-}
-
-/** A held-out share was read with the rows that are trained on, and counted there. */
-function countsOf(tokenised: TokenisedRows, parsed: ParsedRows | undefined): RowCounts {
-  const { rows, leftOut, faults, cut, tokens, targets } = tokenised;
-  const { replacedSurrogates = 0 } = parsed ?? {};
-  return {
-    ...{ used: rows.length, leftOut, faults: faults.slice(0, KEPT_FAULTS) },
-    ...{ cut, tokens, targets, replacedSurrogates },
-  };
 }
 
 /** Runs `work`, whose items are handed on in batches, all of them before its end is told. */

@@ -3,7 +3,7 @@
  * reads rows, and trains nothing. With it the page is tested on what takes hours, or cannot be had twice.
  */
 import { failure } from "../../src/base/errors.ts";
-import { blobFileSet, blobSource } from "../../src/formats/sources.ts";
+import { blobSource } from "../../src/formats/sources.ts";
 import { OpenData } from "../../src/train/openData.ts";
 import { previewModel } from "../../src/train/previewModel.ts";
 import { parseRunFile } from "../../src/train/runFile.ts";
@@ -16,7 +16,6 @@ import type {
   DeviceFacts,
   EvaluationReport,
   Failure,
-  Folder,
   MemoryEstimate,
   OpenRequest,
   PreviewRequest,
@@ -31,9 +30,14 @@ import type {
   TrainApi,
   TrainOutcome,
 } from "../../src/worker/api.ts";
+import { adapterOf, folderOf } from "../../src/worker/sources.ts";
 
 const MEMORY = { base: 1024, adapter: 512, optimizer: 512, activations: 2048, inputs: 256, control: 256 };
 const ROWS = { used: 3, leftOut: 0, faults: [], cut: 0, tokens: 60, targets: 57, replacedSurrogates: 0 };
+
+const NO_ADAPTERS: Failure = {
+  ...{ ok: false, code: "recorded", message: "A recording has no adapters.", remedy: "" },
+};
 
 export interface Recording {
   /** Batches as they came, each after so many milliseconds. */
@@ -97,13 +101,28 @@ export class RecordedWorker implements TrainApi {
   }
 
   async previewTargets({ model, lora, adapter }: PreviewRequest): Promise<Result<TargetPreview>> {
-    const filesOf = (folder: Folder) => blobFileSet(folder.label, folder.files);
     try {
-      return { ok: true, value: await previewModel(filesOf(model), lora, adapter && filesOf(adapter)) };
+      return { ok: true, value: await previewModel(folderOf(model), lora, adapter && adapterOf(adapter)) };
     } catch (thrown) {
       return failure(thrown);
     }
   }
+
+  async openBase(): Promise<Failure> {
+    return NO_ADAPTERS;
+  }
+
+  async closeBase(): Promise<void> {}
+
+  async openAdapter(): Promise<Failure> {
+    return NO_ADAPTERS;
+  }
+
+  async adapterChanges(): Promise<Failure> {
+    return NO_ADAPTERS;
+  }
+
+  async closeAdapter(): Promise<void> {}
 
   async stopOpening(): Promise<void> {}
 

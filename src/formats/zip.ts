@@ -1,0 +1,155 @@
+/**
+ * The files of a zip archive, read in pieces: its directory at once, a file when it is asked for. Stored files are read
+ * where they lie; deflated ones are unpacked whole. Archives of 4 GiB and more (Zip64) are refused.
+ */
+import { inflateSync } from "fflate";
+import type { ByteSource, FileSet } from "../base/bytes.ts";
+import { FormatError } from "../base/errors.ts";
+import { show } from "../base/json.ts";
+import { checkRange, mapFileSet } from "./sources.ts";
+
+const END_SIGNATURE = 0x06054b50;
+const ENTRY_SIGNATURE = 0x02014b50;
+const FILE_SIGNATURE = 0x04034b50;
+/** Fixed parts, in bytes: the end of the directory, an entry of it, and what stands before a file. */
+const [END_BYTES, ENTRY_BYTES, FILE_BYTES] = [22, 46, 30];
+/** The end may be followed by a comment of so many bytes. */
+const MAX_COMMENT = 0xffff;
+const MAX_ENTRIES = 10_000;
+/** What one byte of deflated data can become at most, and what is unpacked at most. */
+const MAX_RATIO = 1032;
+const MAX_UNPACKED = 2 ** 31 - 1;
+
+const REMEDY = "Unpack it, and choose the folder.";
+
+interface Entry {
+  readonly path: string;
+  readonly isDeflated: boolean;
+  readonly packedBytes: number;
+  readonly bytes: number;
+  /** Where its own header begins. */
+  readonly start: number;
+}
+
+/**
+ * The folder of a zip archive in which `wanted` lies, the outermost where there are several; its files without those
+ * of its subfolders. Throws FormatError where there is no such file, and where the archive is broken.
+ */
+export async function openZip(source: ByteSource, wanted: string): Promise<FileSet> {
+  const entries = await readDirectory(source);
+  const homes = entries.map(({ path }) => path).filter((path) => `/${path}`.endsWith(`/${wanted}`));
+  const [home] = homes.sort((a, b) => a.split("/").length - b.split("/").length);
+  if (home === undefined) {
+    const paths = show(entries.slice(0, 20).map(({ path }) => path));
+    throw new FormatError("zip", `${source.name} holds no ${wanted}; it holds ${paths}.`);
+  }
+  const folder = home.slice(0, home.length - wanted.length);
+  const files = new Map<string, ByteSource>();
+  for (const entry of entries) {
+    const name = entry.path.slice(folder.length);
+    if (!entry.path.startsWith(folder) || name === "" || name.includes("/")) continue;
+    if (files.has(name)) throw broken(source, `it holds ${show(entry.path)} twice`);
+    files.set(name, entrySource(source, entry, name));
+  }
+  return mapFileSet(source.name, files);
+}
+
+function broken({ name }: ByteSource, found: string): FormatError {
+  return new FormatError("zip", `${name} cannot be read as a zip archive: ${found}.`, REMEDY);
+}
+
+function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, byteLength);
+}
+
+async function readDirectory(source: ByteSource): Promise<Entry[]> {
+  const { start, size, count } = await findDirectory(source);
+  const bytes = await source.read(start, start + size);
+  const view = viewOf(bytes);
+  const entries: Entry[] = [];
+  let at = 0;
+  for (let i = 0; i < count; i++) {
+    if (at + ENTRY_BYTES > size || view.getUint32(at, true) !== ENTRY_SIGNATURE) {
+      throw broken(source, `its directory ends after ${i} of ${count} files`);
+    }
+    const names = at + ENTRY_BYTES;
+    const next =
+      names + view.getUint16(at + 28, true) + view.getUint16(at + 30, true) + view.getUint16(at + 32, true);
+    if (next > size) throw broken(source, `file ${i + 1} runs over the end of its directory`);
+    const path = new TextDecoder().decode(bytes.subarray(names, names + view.getUint16(at + 28, true)));
+    entries.push(entryOf(source, view, at, path));
+    at = next;
+  }
+  return entries;
+}
+
+async function findDirectory(source: ByteSource): Promise<{ start: number; size: number; count: number }> {
+  const from = Math.max(0, source.size - END_BYTES - MAX_COMMENT);
+  const view = viewOf(await source.read(from, source.size));
+  for (let at = view.byteLength - END_BYTES; at >= 0; at--) {
+    if (view.getUint32(at, true) !== END_SIGNATURE) continue;
+    const count = view.getUint16(at + 10, true);
+    const size = view.getUint32(at + 12, true);
+    const start = view.getUint32(at + 16, true);
+    if (count === 0xffff || start === 0xffff_ffff) throw broken(source, "it is of the kind Zip64");
+    if (count > MAX_ENTRIES) throw broken(source, `it holds ${count} files, ${MAX_ENTRIES} at most are read`);
+    if (start + size > from + at) throw broken(source, "its directory lies outside of it");
+    return { start, size, count };
+  }
+  throw broken(source, "it has no directory at its end");
+}
+
+function entryOf(source: ByteSource, view: DataView, at: number, path: string): Entry {
+  const method = view.getUint16(at + 10, true);
+  const packedBytes = view.getUint32(at + 20, true);
+  const bytes = view.getUint32(at + 24, true);
+  const isDeflated = method === 8;
+  if (view.getUint16(at + 8, true) & 1) throw broken(source, `${show(path)} is encrypted`);
+  if (method !== 0 && !isDeflated) throw broken(source, `${show(path)} is packed by method ${method}`);
+  const most = isDeflated ? Math.min(MAX_UNPACKED, MAX_RATIO * packedBytes) : packedBytes;
+  if (bytes > most || (!isDeflated && bytes < packedBytes)) {
+    throw broken(source, `${show(path)} would have ${bytes} bytes, made of ${packedBytes}`);
+  }
+  return { path, isDeflated, packedBytes, bytes, start: view.getUint32(at + 42, true) };
+}
+
+function entrySource(source: ByteSource, entry: Entry, name: string): ByteSource {
+  let start: Promise<number> | undefined;
+  let unpacked: Promise<Uint8Array> | undefined;
+  return {
+    name,
+    size: entry.bytes,
+    async read(from, to) {
+      checkRange(name, entry.bytes, from, to);
+      start ??= contentStart(source, entry);
+      const first = await start;
+      if (!entry.isDeflated) return source.read(first + from, first + to);
+      unpacked ??= source
+        .read(first, first + entry.packedBytes)
+        .then((packed) => unpack(source, entry, packed));
+      return (await unpacked).subarray(from, to);
+    },
+  };
+}
+
+async function contentStart(source: ByteSource, { path, start, packedBytes }: Entry): Promise<number> {
+  if (start + FILE_BYTES > source.size) throw broken(source, `${show(path)} lies outside of it`);
+  const view = viewOf(await source.read(start, start + FILE_BYTES));
+  const first = start + FILE_BYTES + view.getUint16(26, true) + view.getUint16(28, true);
+  if (view.getUint32(0, true) !== FILE_SIGNATURE || first + packedBytes > source.size) {
+    throw broken(source, `${show(path)} is not where its directory says`);
+  }
+  return first;
+}
+
+function unpack(source: ByteSource, { path, bytes }: Entry, packed: Uint8Array): Uint8Array {
+  let unpacked: Uint8Array | undefined;
+  try {
+    // Room for one more shows whether there are more.
+    unpacked = inflateSync(packed, { out: new Uint8Array(bytes + 1) });
+  } catch (thrown) {
+    throw broken(source, `${show(path)} does not unpack (${(thrown as Error).message})`);
+  }
+  if (unpacked.length === bytes) return unpacked;
+  throw broken(source, `${show(path)} unpacks to other than ${bytes} bytes`);
+}
