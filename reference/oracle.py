@@ -82,7 +82,30 @@ def build_model(base: Path, lora: dict, seed: int, *, b: str, perturb: bool) -> 
 
 def model_of(case: dict) -> torch.nn.Module:
     base = DUMPS / "bases" / case["base"]
-    return build_model(base, case["run"]["lora"], seed_of(case["name"]), b=case["b"], perturb=case["perturb"])
+    model = build_model(base, case["run"]["lora"], seed_of(case["name"]), b=case["b"], perturb=case["perturb"])
+    for name, parameter in model.named_parameters():
+        if name_in_base(name) is not None and any(
+            re.fullmatch(pattern, name_in_base(name)) for pattern in case["run"]["train"].get("requires_grad", [])
+        ):
+            parameter.requires_grad_(True)
+    return model
+
+
+def name_in_base(name: str) -> str | None:
+    """The base model's own name of a parameter; None for those that PEFT has added."""
+    if re.search(r"lora_|modules_to_save|original_module|token_adapter", name):
+        return None
+    return name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+
+
+def whole_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Tensors of the base model that train by requires_grad alone: PEFT saves none of them."""
+    saved = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return {
+        key_of(name): parameter.detach().clone().contiguous()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and name_in_base(name) is not None and key_of(name) not in saved
+    }
 
 
 def rows_of(case: dict) -> list[list[int]]:
@@ -92,7 +115,7 @@ def rows_of(case: dict) -> list[list[int]]:
 
 def adapter_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
-    return {key: tensor.detach().clone().contiguous() for key, tensor in state.items()}
+    return {key: tensor.detach().clone().contiguous() for key, tensor in state.items()} | whole_state(model)
 
 
 def make_optimizer(model: torch.nn.Module, train: dict) -> torch.optim.Optimizer:

@@ -16,7 +16,8 @@ from cases import CASES, find_case
 from compare import change_errors, metric_errors
 from corpus import write_data
 from grads import GRADIENT_CASES, write_gradients
-from oracle import DUMPS, Run, model_of, rows_of, to_float64, train
+from oracle import DUMPS, Run, model_of, rows_of, to_float64, train, whole_state
+from safetensors.torch import save_file
 from transformers import AutoTokenizer
 from transformers.utils import logging
 
@@ -32,6 +33,8 @@ def save_adapter(model: torch.nn.Module, folder: Path) -> None:
         if key in ("target_modules", "exclude_modules") and isinstance(value, list):
             config[key] = sorted(value)
     write_json(folder / "adapter_config.json", config)
+    if whole := whole_state(model):
+        save_file(whole, folder / "whole.safetensors")
 
 
 def logits_of(model: torch.nn.Module, base: Path) -> dict:

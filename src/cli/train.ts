@@ -15,6 +15,7 @@ import { requestNodeDevice } from "./device.ts";
 import { fileSource, openDirectory, openRows } from "./files.ts";
 import { StagedFiles } from "./staged.ts";
 import { openChatTemplate, startTemplateThread } from "./templates.ts";
+import { trainableLines } from "./trainables.ts";
 
 const USAGE = `npm run train -- --model DIR --data FILE|DIR… --config run.json
   [--eval-data FILE|DIR…] [--faulty refuse|skip] [--adapter DIR] [--out DIR]`;
@@ -138,7 +139,7 @@ async function main(): Promise<void> {
   console.log(
     `trainable  ${summary.trainableCount} (${share.toFixed(3)} %) in ${summary.trainable.length} tensors`,
   );
-  for (const { key, shape } of summary.trainable) console.log(`             ${key} [${shape.join(", ")}]`);
+  for (const line of trainableLines(summary)) console.log(line);
   const { tokenised, heldOut } = summary;
   console.log(
     `data       ${tokenised.rows.length} rows, ${tokenised.tokens} tokens, ${tokenised.targets} trained; ` +

@@ -19,7 +19,7 @@ export interface SelectionContext {
 }
 
 /** Throws the fault, or collects it: then the caller leaves out what it concerns. */
-export function refuse({ faults }: SelectionContext, fault: ConfigError): void {
+export function refuse({ faults }: Pick<SelectionContext, "faults">, fault: ConfigError): void {
   if (!faults) throw fault;
   faults.push(fault);
 }

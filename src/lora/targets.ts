@@ -14,6 +14,7 @@ import {
 import type { ModuleDescriptor } from "./modules.ts";
 import { ModuleTree, nameChoices, toldOf, unmatched } from "./modules.ts";
 import { compilePythonPatterns } from "./pythonPattern.ts";
+import type { RequiresGrad } from "./requiresGrad.ts";
 import { selectSaved } from "./saved.ts";
 import { selectTokens, type TokenRows } from "./tokens.ts";
 
@@ -42,10 +43,12 @@ export interface WholeTensor {
 export interface Selection {
   /** In the order of the model. */
   readonly lora: readonly LoraTarget[];
-  /** Those of modules_to_save in the order of the model, then those of `bias` likewise. No tensor is there twice. */
+  /** Those of modules_to_save in the order of the model, then those of `bias`, then those of requires_grad. */
   readonly whole: readonly WholeTensor[];
   /** Rows that train by trainable_token_indices, in the order of the model. */
   readonly tokens: readonly TokenRows[];
+  /** Where there are patterns in requires_grad. */
+  readonly requiresGrad?: RequiresGrad;
   /** target_modules as PEFT would save it: defaults and `all-linear` become names. */
   readonly targetModules: string | readonly string[];
   readonly warnings: readonly string[];

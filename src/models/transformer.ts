@@ -9,6 +9,7 @@ import { bytesPerElement, type Value } from "../graph/value.ts";
 import { loraBiasKey, loraKey, magnitudeKey } from "../lora/adapterKeys.ts";
 import { type AdaptedModule, type LoraContext, type Projection, project } from "../lora/layer.ts";
 import type { ModuleDescriptor } from "../lora/modules.ts";
+import type { BaseParameter } from "../lora/requiresGrad.ts";
 import { rowNorms, type StoredMatrix } from "../lora/rowNorms.ts";
 import type { LoraTarget, Selection } from "../lora/targets.ts";
 import type { TokenRows } from "../lora/tokens.ts";
@@ -110,12 +111,18 @@ export class Model {
     return { name, values, inFeatures, outFeatures, turned: kind === "conv1d" || kind === "embedding" };
   }
 
-  /** Parameters of the base model: the tied head counts once. */
-  parameterCount(): number {
+  /** Every parameter once, as PyTorch lists them: a tied head's is the embedding's. */
+  namedParameters(): BaseParameter[] {
     const { head } = modelNames(this.config);
     return this.modules
       .filter(({ name }) => !(name === head && this.config.tied))
-      .flatMap(({ parameters }) => Object.values(parameters))
+      .flatMap((module) => Object.keys(module.parameters).map((parameter) => ({ module, parameter })));
+  }
+
+  /** Numbers of the base model: the tied head counts once. */
+  parameterCount(): number {
+    return this.namedParameters()
+      .map(({ module, parameter }) => module.parameters[parameter]!)
       .reduce((sum, shape) => sum + shape.reduce((product, size) => product * size, 1), 0);
   }
 }

@@ -24,6 +24,7 @@ export type TrainField = { description: string } & (
   | { kind: "mapping"; default: null }
   | { kind: "samples"; default: null }
   | { kind: "groups"; default: null }
+  | { kind: "patterns"; default: null }
 );
 
 export const SCHEDULES = ["constant", "linear", "cosine", "constant_with_warmup"] as const;
@@ -37,6 +38,7 @@ export interface TrainConfig extends BestSettings, GroupedTrainConfig {
   lr_scheduler_type: Schedule;
   warmup_steps: number;
   warmup_ratio: number | null;
+  requires_grad: string[] | null;
   adam_beta1: number;
   adam_beta2: number;
   adam_epsilon: number;
@@ -117,6 +119,12 @@ export const TRAIN_FIELDS = {
     default: 0,
     min: 0,
     description: "AdamW's decoupled weight decay; biases and norms are exempt.",
+  },
+  requires_grad: {
+    kind: "patterns",
+    default: null,
+    description:
+      "Patterns of the base's tensors that train whole beside LoRA: each matches a tensor's whole name. (Graft's own.)",
   },
   param_groups: {
     kind: "groups",

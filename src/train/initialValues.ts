@@ -1,4 +1,5 @@
 /** Trainable tensors between files and engine: where a run starts from, and how the end is written. */
+import type { StoredTensor } from "../base/bytes.ts";
 import { FormatError } from "../base/errors.ts";
 import {
   type AdapterEntry,
@@ -26,6 +27,24 @@ export async function trainedValues(adapted: AdaptedModel): Promise<Map<string, 
     values.set(entry.key, turned(model, entry) ? turnBack(engine, entry.shape) : engine);
   }
   return values;
+}
+
+/**
+ * What an adapter's file holds beside what trains: copies of base parameters that a loaded adapter brought along, and
+ * what `requires_grad` leaves frozen of modules that the file holds whole.
+ */
+export function tensorsBeside(
+  model: Model,
+  { whole, requiresGrad }: Selection,
+  brought: readonly StoredTensor[],
+): StoredTensor[] {
+  const { beside } = requiresGrad ?? { beside: [] };
+  const own = new Set([...whole, ...beside].map(({ key }) => key));
+  const frozen = beside.map(({ module, parameter, key }): StoredTensor => {
+    const tensor = model.tensor(module.name, parameter);
+    return { ...tensor, name: key, read: (start, end) => tensor.read(start, end) };
+  });
+  return [...brought.filter(({ name }) => !own.has(name)), ...frozen];
 }
 
 /** Conv1D's weight lies as [in, out] in files and as [out, in] in the engine. */

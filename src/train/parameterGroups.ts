@@ -24,17 +24,30 @@ export interface GroupedTrainConfig {
   loraplus_lr_embedding: number;
 }
 
-export interface ParameterGroup {
+/** What a group's tensors have in common. */
+export interface GroupRates {
   /** The setting that puts tensors here: `param_groups[0]`, `loraplus_lr_ratio`; null where none does. */
   readonly by: string | null;
   /** The highest of the schedule. */
   readonly lr: number;
   readonly weight_decay: number;
+}
+
+export interface ParameterGroup extends GroupRates {
   /** PEFT's names of its tensors; each trainable tensor is in one group. */
   readonly keys: readonly string[];
 }
 
-type Rates = Pick<ParameterGroup, "by" | "lr" | "weight_decay">;
+/** A tensor that trains, as people are told of it. */
+export interface TrainableTensor {
+  /** PEFT's name, which it has in the adapter's file. */
+  readonly key: string;
+  /** The base model's name, where it is a tensor of the base's own. */
+  readonly name: string | null;
+  readonly shape: readonly number[];
+  /** Its place in the list of groups. */
+  readonly group: number;
+}
 
 const rate = v.optional(v.nullable(v.pipe(v.number(), v.finite(), v.minValue(0))), null);
 const PARAM_GROUP = { params: v.pipe(v.string(), v.nonEmpty()), lr: rate, weight_decay: rate };
@@ -73,7 +86,7 @@ export function parameterGroups(
     const own =
       train.loraplus_lr_ratio === null ? plainRates(model, entry, train) : loraPlusRates(model, entry, train);
     const first = asked.find(({ pattern }) => pattern.fullMatch(entry.key));
-    const rates: Rates = first
+    const rates: GroupRates = first
       ? { by: first.by, lr: first.lr ?? own.lr, weight_decay: first.weight_decay ?? own.weight_decay }
       : own;
     const id = JSON.stringify([rates.by, rates.lr, rates.weight_decay]);
@@ -92,8 +105,26 @@ export function parameterGroups(
   return [...groups.values()];
 }
 
+/** Everything that trains, in the order of the adapter's file. */
+export function trainableTensors(
+  selection: Pick<Selection, "lora" | "whole">,
+  groups: readonly ParameterGroup[],
+): TrainableTensor[] {
+  const groupOf = groupByKey(groups);
+  return adapterEntries(selection).map((entry) => {
+    const { key, shape, module } = entry;
+    const name = entry.part === "parameter" ? `${module}.${entry.parameter}` : null;
+    return { key, name, shape, group: groupOf.get(key)! };
+  });
+}
+
+/** The place of each tensor's group in the list, by PEFT's name. */
+export function groupByKey(groups: readonly ParameterGroup[]): Map<string, number> {
+  return new Map(groups.flatMap(({ keys }, i) => keys.map((key) => [key, i] as const)));
+}
+
 /** As Transformers' Trainer: biases and the weights of norms do not decay. */
-function plainRates(model: Model, entry: AdapterEntry, train: GroupedTrainConfig): Rates {
+function plainRates(model: Model, entry: AdapterEntry, train: GroupedTrainConfig): GroupRates {
   const decays = !isBias(entry) && !isNorm(model, entry);
   return { by: null, lr: train.learning_rate, weight_decay: decays ? train.weight_decay : 0 };
 }
@@ -102,7 +133,7 @@ function plainRates(model: Model, entry: AdapterEntry, train: GroupedTrainConfig
  * As PEFT's create_loraplus_optimizer (Hayou et al. 2024): lora_B and every vector learn faster, the halves of
  * an embedding at a rate of their own. Only biases and LayerNorm's weights do not decay; those of RMSNorm do.
  */
-function loraPlusRates(model: Model, entry: AdapterEntry, train: GroupedTrainConfig): Rates {
+function loraPlusRates(model: Model, entry: AdapterEntry, train: GroupedTrainConfig): GroupRates {
   const { learning_rate, weight_decay, loraplus_lr_ratio, loraplus_lr_embedding } = train;
   const isHalf = entry.part === "lora_A" || entry.part === "lora_B";
   if (isHalf && model.module(entry.module).kind === "embedding")

@@ -180,6 +180,8 @@ export function schemaOf(field: TrainField): v.GenericSchema {
       return v.nullable(v.record(v.string(), v.unknown()));
     case "groups":
       return v.nullable(v.array(v.record(v.string(), v.unknown())));
+    case "patterns":
+      return v.nullable(v.array(v.pipe(v.string(), v.nonEmpty())));
     default:
       return field satisfies never;
   }
@@ -214,6 +216,8 @@ export function expectedOf(field: TrainField): string {
       return 'an object such as {"prompts": ["Once upon a time"], "every": 50} or null';
     case "groups":
       return 'a list such as [{"params": ".*lora_B.*", "lr": 0.001, "weight_decay": 0}] or null';
+    case "patterns":
+      return "a list of patterns or null";
     default:
       return field satisfies never;
   }

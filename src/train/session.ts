@@ -11,9 +11,9 @@ import { statedLicence } from "../formats/licence.ts";
 import { bytesFileSet } from "../formats/sources.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Kernels } from "../gpu/kernels.ts";
-import { adapterEntries } from "../lora/adapterKeys.ts";
 import { exportConfig, reexportConfig } from "../lora/exportConfig.ts";
 import { modelCard } from "../lora/modelCard.ts";
+import { configWithWhole, withRequiresGrad } from "../lora/requiresGrad.ts";
 import type { Adapter } from "../lora/strength.ts";
 import { selectModules } from "../lora/targets.ts";
 import { writeAdapter } from "../lora/writeAdapter.ts";
@@ -23,11 +23,12 @@ import { type AnswerOptions, answersOf } from "./answers.ts";
 import type { Best } from "./best.ts";
 import { Evaluator } from "./evaluator.ts";
 import { type ExportFormat, exportChecked } from "./exports.ts";
-import { initialValues, trainedValues } from "./initialValues.ts";
+import { initialValues, tensorsBeside, trainedValues } from "./initialValues.ts";
 import { logitsOf } from "./logits.ts";
 import { type OpenedAdapter, openAdapter } from "./openAdapter.ts";
 import type { OpenedBase } from "./openBase.ts";
 import { type OpenedModel, openModel } from "./openModel.ts";
+import { type GroupRates, type TrainableTensor, trainableTensors } from "./parameterGroups.ts";
 import { type Prompt, promptIds } from "./prompts.ts";
 import type { Report, StepReport } from "./reports.ts";
 import type { RowReader } from "./rowTokens.ts";
@@ -59,8 +60,9 @@ export interface SessionSources {
 export interface SessionSummary {
   readonly modelType: string;
   readonly parameters: number;
-  /** Name and shape of everything that trains. */
-  readonly trainable: readonly { readonly key: string; readonly shape: readonly number[] }[];
+  readonly trainable: readonly TrainableTensor[];
+  /** Learning rates and weight decays; each trainable tensor is in one group. */
+  readonly groups: readonly GroupRates[];
   readonly trainableCount: number;
   readonly tokenised: TokenisedRows;
   readonly steps: number;
@@ -160,9 +162,13 @@ export class Session {
       );
     }
     const loaded = sources.adapter && (await openAdapter(sources.adapter, opened, run));
-    const selection =
+    const chosenByLora =
       loaded?.adapter.selection ??
       selectModules(model.modules, run.lora, { modelType: config.modelType, origin: "run", path: "lora" });
+    const { requires_grad } = run.train;
+    const selection = requires_grad
+      ? withRequiresGrad(chosenByLora, model.namedParameters(), requires_grad, { path: "train" })
+      : chosenByLora;
     const adapted = new AdaptedModel({
       gpu,
       kernels,
@@ -183,7 +189,8 @@ export class Session {
     const summary: SessionSummary = {
       modelType: config.modelType,
       parameters: model.parameterCount(),
-      trainable: adapterEntries(selection).map(({ key, shape }) => ({ key, shape })),
+      trainable: trainableTensors(selection, trainer.groups),
+      groups: trainer.groups.map(({ by, lr, weight_decay }) => ({ by, lr, weight_decay })),
       trainableCount: adapted.layout.elements(),
       tokenised,
       heldOut,
@@ -286,8 +293,13 @@ export class Session {
     const config: JsonObject = loaded
       ? reexportConfig(loaded.files.given)
       : exportConfig(selection, sources.run.lora, facts.baseModel);
-    const kept = loaded?.adapter.kept ?? [];
-    const files = await writeAdapter(config, selection, (key) => values.get(key)!, kept);
+    const kept = tensorsBeside(adapted.model, selection, loaded?.adapter.kept ?? []);
+    const files = await writeAdapter(
+      configWithWhole(config, selection),
+      selection,
+      (key) => values.get(key)!,
+      kept,
+    );
     const text = new TextEncoder();
     const { trainedWith } = this;
     for (const [name, bytes] of await tokenizerFiles(sources.model, trainedWith)) files.set(name, bytes);

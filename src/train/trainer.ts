@@ -36,7 +36,7 @@ import { SCALAR_COUNT, scalarAt, scalarsState, tokenMeans } from "../ops/scalars
 import type { AdaptedModel, Traced } from "./adaptedModel.ts";
 import { Cuts } from "./cuts.ts";
 import type { TrainConfig } from "./fields.ts";
-import { type ParameterGroup, parameterGroups } from "./parameterGroups.ts";
+import { groupByKey, type ParameterGroup, parameterGroups } from "./parameterGroups.ts";
 import type { StepReport } from "./reports.ts";
 import { ScalarRing } from "./ring.ts";
 import { scheduleFactor } from "./schedule.ts";
@@ -139,7 +139,7 @@ export class Trainer {
       groups: update.input("group hyper", [this.groups.length * GROUP_HYPER_COUNT], "f32"),
     };
     const arenaValues: { role: ArenaRole; chunk: number; value: Value }[] = [];
-    const groupOf = new Map(this.groups.flatMap(({ keys }, i) => keys.map((key) => [key, i])));
+    const groupOf = groupByKey(this.groups);
     const chunks = adapted.layout.chunkBytes.map((bytes, chunk): OptimizerChunk => {
       const state = (role: ArenaRole): Value => {
         const value = update.state(`${role} ${chunk}`, [bytes / 4]);

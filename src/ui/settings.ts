@@ -58,6 +58,7 @@ const CONTROLS: Readonly<Record<TrainField["kind"], FormField["control"]>> = {
   mapping: "text",
   samples: "text",
   groups: "text",
+  patterns: "text",
 };
 
 const isReading = (key: string): boolean => (READING_KEYS as readonly string[]).includes(key);

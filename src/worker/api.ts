@@ -11,6 +11,7 @@ import type { ParameterChange } from "../lora/changes.ts";
 import type { Cost, PreviewedModule, PreviewFault, TargetPreview } from "../lora/preview.ts";
 import type { AdapterFacts, AdapterFit, AdapterTensor } from "../train/adapterFacts.ts";
 import type { DataEdit, DataFacts, RecordLine, RecordValues, ShownRow } from "../train/openData.ts";
+import type { GroupRates, TrainableTensor } from "../train/parameterGroups.ts";
 import type { Prompt } from "../train/prompts.ts";
 import type { EvaluationReport, Report, Sample, SampleReport, StepReport } from "../train/reports.ts";
 import type { RowTokens } from "../train/rowTokens.ts";
@@ -30,6 +31,7 @@ export type {
   EvaluationReport,
   Failure,
   Fault,
+  GroupRates,
   MemoryEstimate,
   Message,
   OpenedAdapterFacts,
@@ -49,6 +51,7 @@ export type {
   ShownRow,
   StepReport,
   TargetPreview,
+  TrainableTensor,
   TrainOutcome,
 };
 
@@ -101,8 +104,10 @@ export interface RunSummary {
   readonly modelType: string;
   /** Of the base model. */
   readonly parameters: number;
-  /** Name and shape of everything that trains, by PEFT's keys. */
-  readonly trainable: readonly { readonly key: string; readonly shape: readonly number[] }[];
+  /** Everything that trains. */
+  readonly trainable: readonly TrainableTensor[];
+  /** Learning rates and weight decays; each trainable tensor is in one group. */
+  readonly groups: readonly GroupRates[];
   readonly trainableCount: number;
   readonly steps: number;
   /** Optimizer steps of one epoch: without packing, and with it. */

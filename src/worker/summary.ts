@@ -13,9 +13,10 @@ export function summaryOf(
   [parsed, heldOut]: readonly ParsedRows[],
   train: TrainConfig,
 ): RunSummary {
-  const { modelType, parameters, trainable, trainableCount, steps, memory, warnings, tokenised } = summary;
+  const { modelType, parameters, trainable, groups, trainableCount, steps, memory, warnings, tokenised } =
+    summary;
   return {
-    ...{ modelType, parameters, trainable, trainableCount, steps, memory, warnings },
+    ...{ modelType, parameters, trainable, groups, trainableCount, steps, memory, warnings },
     stepsPerEpoch: epochsOf(tokenised.rows, train),
     lengths: tokenised.lengths,
     rows: countsOf(tokenised, parsed),

@@ -1,5 +1,5 @@
 /** Replays a run of reference/dumps on the engine and measures how far it is from PEFT's. */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileSource, openDirectory } from "../../src/cli/files.ts";
 import { startTemplateThread } from "../../src/cli/templates.ts";
@@ -43,6 +43,13 @@ async function readTensors(bytes: Uint8Array): Promise<Tensors> {
   const values: Tensors = new Map();
   for (const [name, tensor] of tensors) values.set(name, toFloat32(await tensor.read(), tensor.dtype));
   return values;
+}
+
+/** PEFT's adapter, and what trained beside it and PEFT does not save. */
+async function readTrained(folder: string): Promise<Tensors> {
+  const files = ["adapter_model.safetensors", "whole.safetensors"].map((file) => join(folder, file));
+  const tensors = await Promise.all(files.filter(existsSync).map((file) => readTensors(readFileSync(file))));
+  return new Map(tensors.flatMap((some) => [...some]));
 }
 
 export interface ParityOptions {
@@ -109,8 +116,9 @@ export async function replay(
       }),
     );
   const mine = await readTensors(files.get("adapter_model.safetensors")!);
-  const before = await readTensors(readFileSync(`${folder}/initial/adapter_model.safetensors`));
-  const after = await readTensors(readFileSync(`${folder}/final/adapter_model.safetensors`));
+  for (const { key } of session.adapted.selection.requiresGrad?.beside ?? []) mine.delete(key);
+  const before = await readTrained(`${folder}/initial`);
+  const after = await readTrained(`${folder}/final`);
   return {
     loss: worst("loss"),
     gradNorm: worst("grad_norm"),

@@ -24,6 +24,7 @@ describe("a run file", () => {
       warmup_steps: 0,
       warmup_ratio: null,
       weight_decay: 0,
+      requires_grad: null,
       param_groups: null,
       loraplus_lr_ratio: null,
       loraplus_lr_embedding: 1e-6,

@@ -135,7 +135,8 @@ export class RecordedWorker implements TrainApi {
       ...{
         modelType: "llama",
         parameters: 1000,
-        trainable: [{ key: "a", shape: [2, 2] }],
+        trainable: [{ key: "a", name: null, shape: [2, 2], group: 0 }],
+        groups: [{ by: null, lr: 2e-4, weight_decay: 0 }],
         trainableCount: 4,
       },
       stepsPerEpoch: { plain: 1, packed: 1 },

@@ -1,0 +1,93 @@
+import { describe, expect, it } from "vitest";
+import type { JsonObject } from "../../src/base/json.ts";
+import { parseLoraConfig } from "../../src/lora/config.ts";
+import { exportConfig } from "../../src/lora/exportConfig.ts";
+import { configWithWhole, withRequiresGrad } from "../../src/lora/requiresGrad.ts";
+import type { Selection } from "../../src/lora/targets.ts";
+import { MODELS, runOn } from "./fixtures.ts";
+
+const short = ({ key }: { readonly key: string }) =>
+  key.replace(/^base_model\.model\.(model|transformer)\./, "");
+
+function chosen(model: keyof typeof MODELS, lora: JsonObject, ...patterns: string[]): Selection {
+  const parameters = MODELS[model].flatMap((module) =>
+    Object.keys(module.parameters).map((parameter) => ({ module, parameter })),
+  );
+  return withRequiresGrad(runOn(model, lora), parameters, patterns, { path: "train" });
+}
+
+function exported(selection: Selection, lora: JsonObject): JsonObject {
+  const { modules_to_save, bias } = configWithWhole(
+    exportConfig(selection, parseLoraConfig(lora).config, null),
+    selection,
+  );
+  return { modules_to_save: modules_to_save!, bias: bias! };
+}
+
+describe("requires_grad", () => {
+  it("takes tensors by their whole names, weight and bias apart", () => {
+    const lora = { target_modules: ["c_attn"] };
+    const selection = chosen("gpt2", lora, "transformer\\.ln_f\\.weight", ".*h\\.1\\.mlp\\.c_proj\\.bias");
+    expect(selection.whole.map(short)).toEqual(["h.1.mlp.c_proj.bias", "ln_f.weight"]);
+    // PEFT's file holds modules: the rest of these two is the base's.
+    expect(selection.requiresGrad!.beside.map(short)).toEqual(["h.1.mlp.c_proj.weight", "ln_f.bias"]);
+    expect(selection.warnings.join()).toContain(
+      "holds transformer.h.1.mlp.c_proj.weight and 1 more as the base has it",
+    );
+    expect(exported(selection, lora)).toEqual({
+      modules_to_save: ["transformer.h.1.mlp.c_proj", "transformer.ln_f"],
+      bias: "none",
+    });
+  });
+
+  it("takes the bias of an adapted module; PEFT's file then holds all of them", () => {
+    const lora = { target_modules: ["c_attn"], modules_to_save: ["ln_f"] };
+    const selection = chosen("gpt2", lora, ".*h\\.0\\.attn\\.c_attn\\.bias");
+    expect(selection.whole.map(short)).toEqual([
+      "ln_f.weight",
+      "ln_f.bias",
+      "h.0.attn.c_attn.base_layer.bias",
+    ]);
+    expect(selection.requiresGrad!.beside.map(short)).toEqual(["h.1.attn.c_attn.base_layer.bias"]);
+    expect(exported(selection, lora)).toEqual({ modules_to_save: ["ln_f"], bias: "lora_only" });
+  });
+
+  it("trains nothing twice, and says so", () => {
+    const selection = chosen(
+      "llama",
+      { modules_to_save: ["norm"] },
+      ".*layernorm\\.weight",
+      "lm_head\\.weight",
+    );
+    expect(selection.whole).toHaveLength(26);
+    expect(selection.warnings.join()).toContain("and 23 more, which trains already");
+    const biased = chosen("gpt2", { target_modules: ["c_attn"], bias: "all" }, ".*c_attn\\.bias");
+    expect(biased.requiresGrad!.beside).toEqual([]);
+    expect(biased.warnings.join()).toContain("which trains already");
+  });
+
+  it.each<[keyof typeof MODELS, JsonObject, string, RegExp]>([
+    [
+      "llama",
+      {},
+      "norm\\.weight",
+      /matches the whole name of no parameter.*nearest name is "model\.norm\.weight"/,
+    ],
+    [
+      "llama",
+      { target_modules: ["q_proj"] },
+      ".*q_proj\\.weight",
+      /takes model.*q_proj\.weight, and LoRA adapts/,
+    ],
+    ["llama", {}, "model\\.embed_tokens\\.weight", /an embedding: training embeddings whole comes later/],
+    [
+      "gpt2",
+      { bias: "all" },
+      ".*ln_f\\.weight",
+      /and bias is "all": PEFT would save the bias of .*ln_f three times/,
+    ],
+    ["llama", {}, "(?!x)", /train\.requires_grad: the pattern .* cannot be used/],
+  ])("on %s with %j refuses %s", (model, lora, pattern, message) => {
+    expect(() => chosen(model, lora, pattern)).toThrow(message);
+  });
+});
