@@ -40,6 +40,7 @@ export function withRequiresGrad(
     used: false,
   }));
   const taken = new Set(selection.whole.map(nameOf));
+  const rows = new Set(selection.tokens.map(({ module }) => module.name));
   const added: WholeTensor[] = [];
   const twice: string[] = [];
   for (const one of parameters) {
@@ -48,7 +49,7 @@ export function withRequiresGrad(
     for (const matcher of matched) matcher.used = true;
     if (matched.length === 0) continue;
     const { module, parameter } = one;
-    const fault = takingFault(one, matched[0]!.source, { adapted, taken }, path);
+    const fault = takingFault(one, matched[0]!.source, { adapted, taken, rows }, path);
     if (taken.has(name)) twice.push(name);
     else if (fault) refuse(context, fault);
     else
@@ -89,7 +90,7 @@ function nameOf({ module, parameter }: BaseParameter): string {
 function takingFault(
   { module, parameter }: BaseParameter,
   source: string,
-  { adapted, taken }: { readonly adapted: ReadonlySet<string>; readonly taken: ReadonlySet<string> },
+  { adapted, taken, rows }: Readonly<Record<"adapted" | "taken" | "rows", ReadonlySet<string>>>,
   path: string,
 ): ConfigError | undefined {
   const name = `${module.name}.${parameter}`;
@@ -98,6 +99,13 @@ function takingFault(
       "bad-combination",
       `${path}: ${show(source)} takes ${name}, and LoRA adapts ${module.name}: a matrix either trains whole or is adapted.`,
       "Patterns match whole names. Write more of the name, or list the module in exclude_modules.",
+    );
+  }
+  if (rows.has(module.name)) {
+    return new ConfigError(
+      "bad-combination",
+      `${path}: ${show(source)} takes ${name}, and trainable_token_indices takes rows of it.`,
+      "Leave it to one of them.",
     );
   }
   if (module.kind === "embedding") {

@@ -73,7 +73,7 @@ export function parseParamGroups(given: readonly JsonObject[], path: string): Pa
  */
 export function parameterGroups(
   model: Model,
-  selection: Pick<Selection, "lora" | "whole" | "tokens">,
+  selection: Selection,
   train: GroupedTrainConfig,
 ): ParameterGroup[] {
   const entries = adapterEntries(selection);
@@ -106,10 +106,7 @@ export function parameterGroups(
 }
 
 /** Everything that trains, in the order of the adapter's file. */
-export function trainableTensors(
-  selection: Pick<Selection, "lora" | "whole">,
-  groups: readonly ParameterGroup[],
-): TrainableTensor[] {
+export function trainableTensors(selection: Selection, groups: readonly ParameterGroup[]): TrainableTensor[] {
   const groupOf = groupByKey(groups);
   return adapterEntries(selection).map((entry) => {
     const { key, shape, module } = entry;
