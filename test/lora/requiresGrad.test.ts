@@ -81,6 +81,12 @@ describe("requires_grad", () => {
     ],
     ["llama", {}, "model\\.embed_tokens\\.weight", /an embedding: training embeddings whole comes later/],
     [
+      "llama",
+      { trainable_token_indices: { lm_head: [3] } },
+      "lm_head\\.weight",
+      /takes lm_head\.weight, and trainable_token_indices takes rows of it/,
+    ],
+    [
       "gpt2",
       { bias: "all" },
       ".*ln_f\\.weight",
