@@ -15,7 +15,7 @@ export interface ParameterChange {
   readonly base: number;
 }
 
-/** One for each parameter that the adapter changes. `base` gives it as the checkpoint stores it. */
+/** One for each parameter that the adapter changes, and in each way that it does. `base` gives it as the checkpoint stores it. */
 export async function parameterChanges(
   adapter: Adapter,
   base: (module: string, parameter: string) => StoredTensor,
@@ -30,7 +30,7 @@ export async function parameterChanges(
     const { module, hasBias, hasMagnitude, scale } = target;
     const { name } = module;
     if (hasMagnitude) {
-      const alone = { selection: { ...selection, lora: [target], whole: [] }, values };
+      const alone = { selection: { ...selection, lora: [target], whole: [], tokens: [] }, values };
       await compare(name, "weight", mergedTensors(alone, base).get(`${name}.weight`)!);
     } else {
       const before = await norm(storedTensor(base(name, "weight")));
@@ -44,9 +44,11 @@ export async function parameterChanges(
       base: isThere ? await norm(storedTensor(base(name, "bias"))) : 0,
     });
   }
-  const whole = mergedTensors({ selection: { ...selection, lora: [] }, values }, base);
+  const replaced = mergedTensors({ selection: { ...selection, lora: [] }, values }, base);
   for (const { module, parameter } of selection.whole)
-    await compare(module.name, parameter, whole.get(`${module.name}.${parameter}`)!);
+    await compare(module.name, parameter, replaced.get(`${module.name}.${parameter}`)!);
+  for (const { module } of selection.tokens)
+    await compare(module.name, "weight", replaced.get(`${module.name}.weight`)!);
   return changes;
 }
 

@@ -66,7 +66,7 @@ it("opens adapters as a folder, a zip and a GGUF file, and says what they are", 
   const facts = valueIn(await host.openAdapter(adapterOf("llama_dora")));
   expect(facts).toMatchObject({
     config: { peft_type: "LORA", use_dora: true },
-    fit: { ok: true, value: { layers: [0, 1], whole: [] } },
+    fit: { ok: true, value: { layers: [0, 1], whole: [], tokens: [] } },
   });
   expect(facts.bytes).toBe(4 * facts.parameters);
   const fit = valueIn(facts.fit);
