@@ -237,7 +237,37 @@ describe("an adapter is refused", () => {
       "with rank 0",
       (one) => withConfig(one, { r: 0 }),
       "bad-value",
-      /r is 0, expected an integer of at least 1/,
+      /adapter_config\.json\.r is 0, expected an integer of at least 1/,
+    ],
+    [
+      "with a rank below 0 for one module",
+      (one) => withConfig(one, { rank_pattern: { q_proj: -1 } }),
+      "bad-value",
+      /rank_pattern\.q_proj is -1, expected/,
+    ],
+    [
+      "with a list of layers without its layers",
+      (one) => withConfig(one, { layers_pattern: "layers" }),
+      "bad-combination",
+      /layers_pattern is "layers", but layers_to_transform is absent.*Say which layers/,
+    ],
+    [
+      "with a pattern that RE2 cannot match as Python does",
+      (one) => withConfig(one, { target_modules: "(?=q)q_proj" }),
+      "bad-pattern",
+      /target_modules: the pattern .* a lookahead/,
+    ],
+    [
+      "with a config of megabytes",
+      (one) => withConfig(one, { revision: "x".repeat(2e6) }),
+      "json-too-large",
+      /adapter_config\.json has 200\d* bytes, 2000000 are allowed/,
+    ],
+    [
+      "with a config nested without end",
+      (one) => withFile(one, CONFIG, `{"auto_mapping":${"[".repeat(1e5)}`),
+      "json-depth",
+      /adapter_config\.json nests lists and objects deeper than 64/,
     ],
     ["with a config that is no JSON", (one) => withFile(one, CONFIG, "{"), "json", /is not JSON/],
     ["with a config that is a list", (one) => withFile(one, CONFIG, "[]"), "json", /adapter_config\.json/],
@@ -262,7 +292,11 @@ describe("an adapter is refused", () => {
     ["with broken weights", (one) => withFile(one, WEIGHTS, "short"), "safetensors-too-short", /5 bytes/],
   ])("%s", async (_, spoil, code, message) => {
     const spoilt = await spoil(adapterCase("llama"));
-    await expect(load(spoilt)).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
+    await expect(load(spoilt)).rejects.toMatchObject({
+      code,
+      message: expect.stringMatching(message),
+      remedy: expect.stringMatching(/\w/),
+    });
   });
 });
 
