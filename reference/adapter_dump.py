@@ -4,6 +4,7 @@ Each folder also holds `case.json` (the config that was asked for, the model's m
 `base.safetensors` (the base model's head and adapted embedding, which PEFT copies into their adapters).
 """
 
+import argparse
 import json
 import os
 import shutil
@@ -65,33 +66,55 @@ CASES = {
     "gpt2_tokens": ("gpt2", {"r": 2, "target_modules": ["c_attn"], "trainable_token_indices": {"wte": [1], "wpe": [2, 0]}, "task_type": "CAUSAL_LM"}),
     "gpt2_bias": ("gpt2", {"r": 2, "target_modules": ["c_attn"], "bias": "lora_only", "lora_bias": True, "task_type": "CAUSAL_LM"}),
     "gpt2_bias_all": ("gpt2", {"r": 2, "target_modules": ["c_fc"], "bias": "all", "task_type": "CAUSAL_LM"}),
+    "llama_named": ("llama", {"r": 2, "target_modules": ["v_proj"], "task_type": "CAUSAL_LM"}),
+    "llama_tables": ("llama", {"r": 2, "target_modules": ["v_proj"], "task_type": "CAUSAL_LM"}),
+    "llama_bf16": (
+        "llama",
+        {"r": 2, "target_modules": ["v_proj"], "modules_to_save": ["model.norm"], "use_dora": True, "task_type": "CAUSAL_LM"},
+    ),
+    "gpt2_f16": ("gpt2", {"r": 2, "target_modules": ["c_fc"], "bias": "lora_only", "task_type": "CAUSAL_LM"}),
     "gpt2_all_linear": ("gpt2", {"r": 1, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}),
 }
 
 
+# How some are made and saved otherwise than by default.
+NAMES = {"llama_named": "mine"}
+DTYPES = {"llama_bf16": torch.bfloat16, "gpt2_f16": torch.float16}
+SAVED = {"llama_tables": {"save_embedding_layers": True}}
+
+
 def main() -> None:
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    for name, (model_type, case) in CASES.items():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), metavar="NAME")
+    for name in parser.parse_args().only:
+        model_type, case = CASES[name]
+        shutil.rmtree(FOLDER / name, ignore_errors=True)
         torch.manual_seed(len(name))
         small = MODELS[model_type] | ({"num_hidden_layers": 2} if model_type == "llama" else {})
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **small))
+        model = model.to(DTYPES.get(name, torch.float32))
         modules = describe(model)
-        tuned = get_peft_model(model, LoraConfig(**case))
+        adapter = NAMES.get(name, "default")
+        tuned = get_peft_model(model, LoraConfig(**case), adapter, autocast_adapter_dtype=False)
         for key, parameter in tuned.named_parameters():
             # B starts at zero, which would hide a tensor written in the wrong place.
             if parameter.requires_grad:
                 torch.nn.init.normal_(parameter)
         # PEFT takes the name of the model it is given; these have none.
-        tuned.peft_config["default"].base_model_name_or_path = case.get("base_model_name_or_path")
+        tuned.peft_config[adapter].base_model_name_or_path = case.get("base_model_name_or_path")
         folder = FOLDER / name
-        tuned.save_pretrained(folder)
+        tuned.save_pretrained(folder, **SAVED.get(name, {}))
         (folder / "README.md").unlink()
+        if adapter != "default":
+            for file in (folder / adapter).iterdir():
+                file.rename(folder / file.name)
+            (folder / adapter).rmdir()
         head = model.get_output_embeddings()
         head = getattr(head, "base_layer", getattr(head, "original_module", head))
         base = {"lm_head.weight": head.weight.detach().clone()}
         table = model.get_input_embeddings()
-        if hasattr(table, "base_layer") and model_type == "llama":
-            base["model.embed_tokens.weight"] = table.base_layer.weight.detach().clone()
+        if model_type == "llama" and (hasattr(table, "base_layer") or name in SAVED):
+            base["model.embed_tokens.weight"] = getattr(table, "base_layer", table).weight.detach().clone()
         save_file(base, folder / "base.safetensors")
         about = {"model_type": model_type, "config": case, "modules": modules}
         (folder / "case.json").write_text(json.dumps(about) + "\n")

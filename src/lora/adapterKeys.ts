@@ -87,10 +87,12 @@ export function adapterEntries(selection: Pick<Selection, "lora" | "whole" | "to
 }
 
 /**
- * A parameter of the base model under an adapted module, as PEFT writes it for `lm_head` and `embed_tokens`:
- * the parameter's name in the base model, or undefined for any other key.
+ * A parameter of the base model under its own name, or below an adapted module, as PEFT writes copies of `lm_head` and
+ * `embed_tokens` along: the module's name and the parameter's, or undefined for any other key.
  */
-export function baseParameterOf(key: string): { module: string; name: string } | undefined {
-  const match = /^base_model\.model\.(.+)\.base_layer\.(weight|bias)$/.exec(key);
-  return match ? { module: match[1]!, name: `${match[1]}.${match[2]}` } : undefined;
+export function baseParameterOf(key: string): { module: string; name: string; isBelow: boolean } | undefined {
+  const match = /^base_model\.model\.(.+?)(\.base_layer)?\.(weight|bias)$/.exec(key);
+  if (!match) return undefined;
+  const [, module = "", below, parameter] = match;
+  return { module, name: `${module}.${parameter}`, isBelow: below !== undefined };
 }

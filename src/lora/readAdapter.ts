@@ -1,4 +1,4 @@
-import type { FileSet, StoredTensor } from "../base/bytes.ts";
+import type { FileSet, StoredTensor, StoredType } from "../base/bytes.ts";
 import { FormatError, ShapeError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import { show } from "../base/json.ts";
@@ -34,10 +34,13 @@ export interface LoadedAdapter {
   readonly values: ReadonlyMap<string, Float32Array>;
   /** Copies of base parameters that PEFT wrote along: they belong into the export as they are. */
   readonly kept: readonly StoredTensor[];
+  /** How the file stores each tensor of the selection. */
+  readonly types: ReadonlyMap<string, StoredType>;
   readonly warnings: readonly string[];
 }
 
-const CHOOSE = "Choose the folder that PEFT's save_pretrained wrote.";
+const CHOOSE =
+  "Choose the folder that PEFT's save_pretrained wrote; an adapter not called default lies in one of its own name there.";
 /** Room for a rank of every module of the largest models by name. */
 const MAX_CONFIG_BYTES = 2_000_000;
 
@@ -87,25 +90,51 @@ export async function loadAdapter(
     path: CONFIG_FILE,
   });
   const entries = adapterEntries(selection);
-  checkKeys(adapter, entries, selection);
+  const copies = copiesIn(adapter, entries, selection, modules);
+  checkKeys(adapter, entries, copies);
   for (const tensor of adapter.tensors.values()) checkType(adapter, tensor);
   for (const entry of entries) checkShape(adapter, entry);
-  const trained = new Set(entries.map(({ key }) => key));
   const warnings = [...adapter.warnings, ...selection.warnings];
   const kept: StoredTensor[] = [];
-  for (const [key, tensor] of adapter.tensors) {
-    const base = baseParameterOf(key);
-    if (!base || trained.has(key)) continue;
-    const found = await compareWithBase(adapter, tensor, base.name, baseTensor(base.name));
+  for (const [key, name] of copies) {
+    const tensor = adapter.tensors.get(key)!;
+    const found = await compareWithBase(adapter, tensor, name, baseTensor(name));
     if (found) warnings.push(found);
     kept.push(tensor);
   }
   const values = new Map<string, Float32Array>();
   for (const { key } of entries) values.set(key, await readFinite(adapter, adapter.tensors.get(key)!));
-  return { selection, values, kept, warnings };
+  const types = new Map(entries.map(({ key }) => [key, adapter.tensors.get(key)!.dtype]));
+  return { selection, values, kept, types, warnings };
 }
 
-function checkKeys(adapter: AdapterFiles, entries: readonly AdapterEntry[], selection: Selection): void {
+/**
+ * Copies of base parameters that PEFT writes beside an adapter, with their names in the base: of an adapted embedding
+ * or head below `base_layer`, with `save_embedding_layers` of others too.
+ */
+function copiesIn(
+  { tensors }: AdapterFiles,
+  entries: readonly AdapterEntry[],
+  { lora }: Selection,
+  modules: readonly ModuleDescriptor[],
+): Map<string, string> {
+  const own = new Set(entries.map(({ key }) => key));
+  const adapted = new Set(lora.map(({ module }) => module.name));
+  const tables = modules.filter(({ kind }) => kind === "embedding" || kind === "head");
+  const free = new Set(tables.map(({ name }) => name).filter((name) => !adapted.has(name)));
+  const copies = new Map<string, string>();
+  for (const key of tensors.keys()) {
+    const base = own.has(key) ? undefined : baseParameterOf(key);
+    if (base && (base.isBelow ? adapted : free).has(base.module)) copies.set(key, base.name);
+  }
+  return copies;
+}
+
+function checkKeys(
+  adapter: AdapterFiles,
+  entries: readonly AdapterEntry[],
+  copies: ReadonlyMap<string, string>,
+): void {
   for (const entry of entries) {
     if (adapter.tensors.has(entry.key)) continue;
     const other = otherHalf(entry.key);
@@ -119,16 +148,12 @@ function checkKeys(adapter: AdapterFiles, entries: readonly AdapterEntry[], sele
     );
   }
   const expected = new Set(entries.map(({ key }) => key));
-  const adapted = new Set(selection.lora.map(({ module }) => module.name));
   for (const key of adapter.tensors.keys()) {
-    const base = baseParameterOf(key);
-    if (expected.has(key) || (base && adapted.has(base.module))) continue;
+    if (expected.has(key) || copies.has(key)) continue;
     throw new FormatError(
       "unknown-tensor",
       `${adapter.label}: ${WEIGHTS_FILE} holds ${show(key)}, which belongs to no module that ${CONFIG_FILE} names.`,
-      /embed|wte|lm_head/.test(key)
-        ? "PEFT saves embeddings along when the vocabulary was resized, which cannot be loaded yet."
-        : "Was the adapter trained on another model?",
+      "Was the adapter trained on another model?",
     );
   }
 }
@@ -211,7 +236,7 @@ async function compareWithBase(
       throw new FormatError(
         "other-base",
         `${adapter.label}: ${copy.name} holds ${found[i]} at index ${start + i}, ${baseName} of the base model ${wanted[i]}.`,
-        "The adapter was trained on another model.",
+        "PEFT would put it in the base's place, which Graft does not: take the model that the adapter was trained on.",
       );
     }
   }

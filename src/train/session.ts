@@ -298,7 +298,7 @@ export class Session {
       configWithWhole(config, selection),
       selection,
       (key) => values.get(key)!,
-      kept,
+      { kept, types: loaded?.adapter.types ?? new Map() },
     );
     const text = new TextEncoder();
     const { trainedWith } = this;

@@ -27,29 +27,25 @@ async function load(one: AdapterCase) {
 describe("an adapter that PEFT wrote", () => {
   it.each(ADAPTER_NAMES)("comes out again byte by byte: %s", async (name) => {
     const one = adapterCase(name);
-    const { files, selection, values, kept } = await load(one);
-    const written = await writeAdapter(
-      reexportConfig(files.given),
-      selection,
-      (key) => values.get(key)!,
-      kept,
-    );
+    const loaded = await load(one);
+    const config = reexportConfig(loaded.files.given);
+    const written = await writeAdapter(config, loaded.selection, (key) => loaded.values.get(key)!, loaded);
     expect(text(written.get(CONFIG))).toBe(text(one.files.get(CONFIG)));
     expect(written.get(WEIGHTS)).toEqual(one.files.get(WEIGHTS));
   });
 
   it.each(ADAPTER_NAMES)("is what a new run with its config would write: %s", async (name) => {
     const one = adapterCase(name);
-    const { selection: loaded, values, kept } = await load(one);
+    const loaded = await load(one);
     const { config } = parseLoraConfig(one.config);
     const selection = selectModules(one.modules, config, {
       modelType: one.model_type,
       origin: "run",
       path: "lora",
     });
-    expect(selection.lora).toEqual(loaded.lora);
+    expect(selection.lora).toEqual(loaded.selection.lora);
     const exported = exportConfig(selection, config, null);
-    const written = await writeAdapter(exported, selection, (key) => values.get(key)!, kept);
+    const written = await writeAdapter(exported, selection, (key) => loaded.values.get(key)!, loaded);
     expect(written.get(WEIGHTS)).toEqual(one.files.get(WEIGHTS));
     // PEFT holds targets in a set and saves them in no fixed order; all else must be the same text.
     const inOrder = (json: string) =>
@@ -80,6 +76,41 @@ describe("an adapter that PEFT wrote", () => {
       true,
     );
     expect(found.some((value, i) => value !== wanted[i])).toBe(true);
+  });
+
+  it.each(["llama_bf16", "gpt2_f16"])("stays in halves until something trains: %s", async (name) => {
+    const { files, selection, values, ...kept } = await load(adapterCase(name));
+    const first = [...values.values()][0]!;
+    first[3]! += 2 ** -20;
+    const written = await writeAdapter(
+      reexportConfig(files.given),
+      selection,
+      (key) => values.get(key)!,
+      kept,
+    );
+    const { tensors } = await openSafetensors(arraySource(written.get(WEIGHTS)!, WEIGHTS));
+    expect(new Set([...tensors.values()].map(({ dtype }) => dtype))).toEqual(new Set(["F32"]));
+    const stored = [...tensors.values()].find(({ name }) => name === [...values.keys()][0])!;
+    expect(toFloat32(await stored.read(), "F32")).toEqual(first);
+  });
+
+  it("keeps the copies of embedding and head that PEFT writes with save_embedding_layers", async () => {
+    const one = adapterCase("llama_tables");
+    const { kept, selection } = await load(one);
+    const keys = ["base_model.model.lm_head.weight", "base_model.model.model.embed_tokens.weight"];
+    expect(kept.map(({ name }) => name).sort()).toEqual(keys);
+    expect(selection.whole).toEqual([]);
+    const trained = await edited(one, (all) => all.map((t) => (t.name === keys[1] ? scaled(t, 1.1) : t)));
+    await expect(load(trained)).rejects.toThrow(
+      /embed_tokens\.weight holds .* of the base model .* in the base's place/,
+    );
+  });
+
+  it("lies in a folder of its own where it is not called default", async () => {
+    const files = new Map([["README.md", new Uint8Array()]]);
+    await expect(readAdapter(fileSet(files))).rejects.toThrow(
+      /no adapter_config.json.*in one of its own name there/,
+    );
   });
 
   it("keeps the copy of the head that PEFT writes beside an adapted head", async () => {
@@ -182,11 +213,15 @@ describe("an adapter is refused", () => {
       /default/,
     ],
     [
-      "with an embedding saved along",
-      (one) =>
-        edited(one, (all) => [...all, { ...all[0]!, name: "base_model.model.model.embed_tokens.weight" }]),
-      "unknown-tensor",
-      /vocabulary was resized/,
+      "with an embedding of another size saved along",
+      () =>
+        edited(adapterCase("llama_tables"), (all) =>
+          all.map((t) =>
+            t.name.endsWith("embed_tokens.weight") ? { ...t, shape: [...t.shape].reverse() } : t,
+          ),
+        ),
+      "shape-mismatch",
+      /embed_tokens\.weight is \[8,32\], expected \[32,8\].*vocabulary resized/,
     ],
     [
       "with a copy of a base weight that is not adapted",

@@ -68,7 +68,7 @@ async function openFolder(files: Files, { modelType, modules, base }: Model) {
     expect(values.every(Number.isFinite)).toBe(true);
   }
   const config = reexportConfig(adapter.given);
-  const written = await writeAdapter(config, loaded.selection, (key) => loaded.values.get(key)!, loaded.kept);
+  const written = await writeAdapter(config, loaded.selection, (key) => loaded.values.get(key)!, loaded);
   const again = await readAdapter(folderOf(written));
   expect(again.tensors.size).toBe(adapter.tensors.size);
   return adapter;
