@@ -1,13 +1,16 @@
 /** Adapters at a strength, without some layers, and several at once. */
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
 import { openDirectory } from "../../src/cli/files.ts";
+import { startTemplateThread } from "../../src/cli/templates.ts";
 import { BLOCK_BYTES, Gpu } from "../../src/gpu/device.ts";
 import { Kernels } from "../../src/gpu/kernels.ts";
 import { layerOf } from "../../src/lora/matching.ts";
 import type { AdapterPart } from "../../src/lora/strength.ts";
 import { logitsOf } from "../../src/train/logits.ts";
 import { type OpenedBase, openBase, stackedModel } from "../../src/train/openBase.ts";
+import { AdapterShelf, type AdapterUse } from "../../src/train/shelf.ts";
 import { DUMPS, openParitySession, parityCase } from "./parityRun.ts";
 
 let node: NodeDevice;
@@ -59,6 +62,9 @@ describe("an adapter's strength", () => {
     "gpt2_lora_bias",
     "llama_embedding",
     "gpt2_embedding",
+    "gpt2_dora_embedding",
+    "gpt2_tokens",
+    "qwen3_tokens_head",
   ])("0 is the base and 1 the trained model, to the bit, and the training stands still: %s", async (name) => {
     const base = await open(name);
     const bare = await logits(base, []);
@@ -115,4 +121,44 @@ describe("an adapter's strength", () => {
       await expect(logits(base, [{ adapter, strength, layersOff: none }])).rejects.toThrow("expected 0 to 2");
     base.frozen.destroy();
   });
+});
+
+interface Reference {
+  /** PEFT's own sum of plain LoRAs, or bases of merged weights added up in float64. */
+  readonly how: "cat" | "merged";
+  readonly base: string;
+  readonly adapters: readonly { readonly run: string; readonly weight: number }[];
+  readonly ids: readonly number[];
+  /** Which tokens' logits there are. */
+  readonly rows: readonly number[];
+  readonly logits: readonly (readonly number[])[];
+}
+
+const references = JSON.parse(
+  readFileSync(new URL("fixtures/stacks.json", import.meta.url), "utf8"),
+) as Reference[];
+
+describe("several adapters", () => {
+  it.each(references.map((one) => ({ ...one, what: one.adapters.map(({ run }) => run).join(" + ") })))(
+    "are what PEFT makes of them, $how: $what",
+    async (wanted) => {
+      const base = await openBase(gpu, kernels, await openDirectory(`${DUMPS}/bases/${wanted.base}`));
+      const shelf = new AdapterShelf(base, startTemplateThread);
+      const uses: AdapterUse[] = [];
+      for (const { run, weight } of wanted.adapters) {
+        const { id } = await shelf.open(await openDirectory(`${DUMPS}/runs/${run}/final`));
+        uses.push({ id, strength: weight });
+      }
+      const model = await shelf.model(uses);
+      const found = await logitsOf(model, Uint32Array.from(wanted.ids));
+      model.destroy();
+      base.frozen.destroy();
+      const largest = Math.max(...wanted.logits.flat().map(Math.abs));
+      for (const [i, row] of wanted.rows.entries()) {
+        for (const [j, value] of wanted.logits[i]!.entries()) {
+          expect(Math.abs(found[row]![j]! - value)).toBeLessThan(1e-5 * largest);
+        }
+      }
+    },
+  );
 });
