@@ -1,5 +1,6 @@
 /** What was trained, in the forms that other tools read; each is read back and run before it is handed over. */
 import type { ByteSource, FileSet, FileStream } from "../base/bytes.ts";
+import { type Failure, failure, GraftError } from "../base/errors.ts";
 import { chatTemplate, type FoundTemplate } from "../data/chat.ts";
 import { modelfile, type TurnFrames, turnFrames } from "../data/modelfile.ts";
 import type { StartTemplatePort } from "../data/templateWorker.ts";
@@ -9,12 +10,10 @@ import { arraySource, bytesFileSet, mapFileSet } from "../formats/sources.ts";
 import { ggufAdapter } from "../lora/exportGguf.ts";
 import { loadAdapter, readAdapter } from "../lora/readAdapter.ts";
 import { adapterOfGguf } from "../lora/readGguf.ts";
-import { checkpointTensor } from "../models/frozen.ts";
 import { ggufNames } from "../models/ggufNames.ts";
 import { AdaptedModel } from "./adaptedModel.ts";
-import { initialValues } from "./initialValues.ts";
+import { engineValues } from "./initialValues.ts";
 import type { OpenedModel } from "./openModel.ts";
-import type { RunConfig } from "./runFile.ts";
 import { compareWritten, type SelfCheck } from "./selfCheck.ts";
 
 export const EXPORT_FORMATS = ["peft", "gguf"] as const;
@@ -24,7 +23,6 @@ export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 export interface Exportable {
   readonly live: AdaptedModel;
   readonly opened: OpenedModel;
-  readonly run: RunConfig;
   /** In PEFT's form, with what goes with it. */
   readonly adapter: FileSet;
   /** What Ollama knows the base model by. */
@@ -67,6 +65,12 @@ const CALLED: Readonly<Record<ExportFormat, string>> = {
   gguf: "The GGUF adapter",
 };
 
+export interface ExportOptions {
+  /** Bytes while files are written, then the check. */
+  readonly onProgress?: ((stage: "write" | "check", done: number, total: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * Writes an export by `write`, which gives back what was written, and compares the logits of that with those of the
  * model as it runs. Throws where the format cannot hold it, and where what was written cannot be read back or is
@@ -76,11 +80,59 @@ export async function exportChecked(
   format: ExportFormat,
   from: Exportable,
   write: (file: FileStream) => Promise<ByteSource>,
+  { onProgress, signal }: ExportOptions = {},
 ): Promise<SelfCheck> {
+  const files = await exportFiles(format, from);
+  const total = bytesOf(files);
+  let done = 0;
+  const onPiece = (bytes: number) => {
+    signal?.throwIfAborted();
+    done += bytes;
+    onProgress?.("write", done, total);
+  };
   const written = new Map<string, ByteSource>();
-  for (const file of await exportFiles(format, from)) written.set(file.name, await write(file));
+  for (const file of files) written.set(file.name, await write(watched(file, onPiece)));
+  onProgress?.("check", 0, 1);
   const open = () => openWritten(format, from, mapFileSet(from.name, written));
   return compareWritten(from.live, open, from.prompts, { what: CALLED[format], allowed: ALLOWED[format] });
+}
+
+export interface ExportChoice {
+  readonly format: ExportFormat;
+  /** Of all its files. */
+  readonly bytes: number;
+  /** Why the format cannot hold what was trained. */
+  readonly refusal: Failure | undefined;
+}
+
+/** What each format would come to; nothing is made yet. */
+export async function exportChoices(from: Exportable): Promise<ExportChoice[]> {
+  return Promise.all(
+    EXPORT_FORMATS.map(async (format): Promise<ExportChoice> => {
+      try {
+        return { format, bytes: bytesOf(await exportFiles(format, from)), refusal: undefined };
+      } catch (thrown) {
+        if (!(thrown instanceof GraftError)) throw thrown;
+        return { format, bytes: 0, refusal: failure(thrown) };
+      }
+    }),
+  );
+}
+
+function bytesOf(files: readonly FileStream[]): number {
+  return files.reduce((sum, { byteLength }) => sum + byteLength, 0);
+}
+
+function watched({ name, byteLength, pieces }: FileStream, onPiece: (bytes: number) => void): FileStream {
+  return {
+    ...{ name, byteLength },
+    async *pieces() {
+      for await (const piece of pieces()) {
+        onPiece(piece.byteLength);
+        yield piece;
+      }
+    },
+  };
 }
 
 /** What was written, ready to run. */
@@ -99,15 +151,16 @@ async function openWritten(format: ExportFormat, from: Exportable, written: File
 }
 
 /** An adapter's folder on the base as it lies on the device. */
-async function adapterModel({ live, opened, run }: Exportable, files: FileSet): Promise<AdaptedModel> {
+async function adapterModel({ live, opened: { model } }: Exportable, files: FileSet): Promise<AdaptedModel> {
   const { gpu, kernels, frozen } = live;
-  const { model, tensors } = opened;
-  const adapter = await loadAdapter(await readAdapter(files), model.modules, model.config.modelType, (name) =>
-    checkpointTensor(tensors, name),
+  const read = await readAdapter(files);
+  const adapter = await loadAdapter(read, model.modules, model.config.modelType, (name) =>
+    model.stored(name),
   );
-  const { selection } = adapter;
-  const initial = await initialValues(model, selection, run, adapter);
-  return new AdaptedModel({ gpu, kernels, model, frozen, selection, initial, loraDropout: 0, trains: false });
+  return new AdaptedModel({
+    ...{ gpu, kernels, model, frozen, selection: adapter.selection, loraDropout: 0, trains: false },
+    initial: engineValues(model, adapter),
+  });
 }
 
 /** How the model's template frames turns, where it does no more than that. */

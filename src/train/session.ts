@@ -22,7 +22,14 @@ import type { AdapterSource } from "./adapterFolder.ts";
 import { type AnswerOptions, answersOf } from "./answers.ts";
 import type { Best } from "./best.ts";
 import { Evaluator } from "./evaluator.ts";
-import { type ExportFormat, exportChecked } from "./exports.ts";
+import {
+  type Exportable,
+  type ExportChoice,
+  type ExportFormat,
+  type ExportOptions,
+  exportChecked,
+  exportChoices,
+} from "./exports.ts";
 import { initialValues, tensorsBeside, trainedValues } from "./initialValues.ts";
 import { logitsOf } from "./logits.ts";
 import { type OpenedAdapter, openAdapter } from "./openAdapter.ts";
@@ -341,20 +348,14 @@ export class Session {
     format: ExportFormat,
     facts: ExportFacts,
     write: (file: FileStream) => Promise<ByteSource>,
+    options?: ExportOptions,
   ): Promise<SelfCheck> {
-    const { adapted, opened, sources, summary } = this;
-    const baseName = facts.baseModel ?? "base";
-    const name = `${baseName.split(/[\\/]/).findLast((part) => part !== "") ?? "base"}-lora`;
-    return exportChecked(
-      format,
-      {
-        ...{ live: adapted, opened, run: sources.run, baseName, name },
-        ...{ template: this.trainedWith, startTemplates: sources.startTemplates },
-        adapter: bytesFileSet(name, await this.files(facts)),
-        prompts: checkPrompts(summary.tokenised.rows, opened.model.config),
-      },
-      write,
-    );
+    return exportChecked(format, await this.exportable(facts), write, options);
+  }
+
+  /** What each format would come to, or why it cannot hold what is trained. */
+  async exportChoices(facts: ExportFacts): Promise<ExportChoice[]> {
+    return exportChoices(await this.exportable(facts));
   }
 
   destroy(): void {
@@ -362,6 +363,18 @@ export class Session {
     this.trainer.destroy();
     this.watch.destroy();
     this.adapted.destroy();
+  }
+
+  private async exportable(facts: ExportFacts): Promise<Exportable> {
+    const { adapted, opened, sources, summary } = this;
+    const baseName = facts.baseModel ?? "base";
+    const name = `${baseName.split(/[\\/]/).findLast((part) => part !== "") ?? "base"}-lora`;
+    return {
+      ...{ live: adapted, opened, baseName, name },
+      ...{ template: this.trainedWith, startTemplates: sources.startTemplates },
+      adapter: bytesFileSet(name, await this.files(facts)),
+      prompts: checkPrompts(summary.tokenised.rows, opened.model.config),
+    };
   }
 
   /** Without conversations the plain way of writing them, which is not the model's, was of no account. */

@@ -1,9 +1,12 @@
 import { Button, Card } from "@radix-ui/themes";
+import { useState } from "react";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
-import type { Progress } from "../worker/api.ts";
-import { downloadZip } from "./download.ts";
+import { save, zipped } from "./download.ts";
+import { Exports } from "./Exports.tsx";
+import { checkWords } from "./exportWords.ts";
 import { count } from "./format.ts";
+import { PROGRESS_WORDS } from "./progressWords.ts";
 import type { PageState } from "./store.ts";
 
 /** The buttons, and in one line how things stand. */
@@ -14,6 +17,7 @@ export function Actions({ store }: { store: StoreApi<PageState> }) {
     ({ device, mistakes }) => device?.ok !== false && Object.keys(mistakes).length === 0,
   );
   const adapter = useStore(store, (state) => state.adapter);
+  const [isExporting, setExporting] = useState(false);
   const word = useStore(store, trainWord);
   const status = useStore(store, statusWords);
   const { train, pause, stop, takeAdapter, saved } = store.getState();
@@ -22,7 +26,7 @@ export function Actions({ store }: { store: StoreApi<PageState> }) {
   const download = async () => {
     const taken = await takeAdapter();
     if (!taken) return;
-    downloadZip(taken.files, taken.name);
+    save(zipped(taken.files), taken.name);
     if (phase !== "paused") saved();
   };
   return (
@@ -47,10 +51,21 @@ export function Actions({ store }: { store: StoreApi<PageState> }) {
           >
             Download adapter
           </Button>
+          <Button
+            size="3"
+            variant="outline"
+            color="gray"
+            disabled={phase !== "paused" && phase !== "done"}
+            onClick={() => setExporting(true)}
+          >
+            Other forms…
+          </Button>
           <p role="status">{status}</p>
         </div>
+        {phase === "done" && adapter && <p className="quiet checked">{checkWords(adapter.check)}</p>}
         <Steps store={store} />
       </Card>
+      {isExporting && <Exports store={store} onClose={() => setExporting(false)} />}
     </div>
   );
 }
@@ -89,19 +104,6 @@ function statusWords(state: PageState): string {
     default:
       return phase satisfies never;
   }
-}
-
-const PROGRESS_WORDS: Readonly<
-  Record<Progress["stage"], (done: number, total: number) => readonly [label: string, words: string]>
-> = {
-  read: (done, total) => ["Read", `Reading the rows: ${percentOf(done, total)}`],
-  encode: (done, total) => ["Tokenised", `Tokenising: ${count(done)} of ${count(total)} rows`],
-  load: (done, total) => ["Loaded", `Loading the base model: ${percentOf(done, total)}`],
-  compile: (done, total) => ["Compiled", `Compiling kernels: ${done} of ${total}`],
-};
-
-function percentOf(done: number, total: number): string {
-  return `${Math.floor((100 * done) / Math.max(1, total))} %`;
 }
 
 /** How far the run is; before its first step, how far the preparation. */

@@ -3,6 +3,8 @@ import { GraftError } from "../base/errors.ts";
 import { BUNDLED_MODEL, BUNDLED_ROWS } from "../data/bundled.ts";
 import type { Folder } from "../worker/api.ts";
 
+export const BUNDLED_NAME = "graft-toy";
+
 export interface Bundle {
   model(): Promise<Folder>;
   rows(name: string): Promise<File>;
@@ -24,7 +26,7 @@ export function servedBundle(base = import.meta.env.BASE_URL): Bundle {
   return {
     async model() {
       const { folder, files } = BUNDLED_MODEL;
-      return { label: "graft-toy", files: await Promise.all(files.map((name) => file(folder, name))) };
+      return { label: BUNDLED_NAME, files: await Promise.all(files.map((name) => file(folder, name))) };
     },
     rows: (name) => file(BUNDLED_ROWS, name),
   };

@@ -1,11 +1,17 @@
-import { zipSync } from "fflate";
+import { zipFrame } from "../formats/zip-writer.ts";
+import type { KeptFile } from "../worker/api.ts";
 
-/** Packs the files without compressing them (trained weights do not shrink) and lets the browser save the zip. */
-export function downloadZip(files: Record<string, Uint8Array>, name: string): void {
-  const zip = zipSync(files, { level: 0 });
-  const address = URL.createObjectURL(
-    new Blob([zip as Uint8Array<ArrayBuffer>], { type: "application/zip" }),
-  );
+/** Files as a zip, put together without a copy of them: trained weights would not shrink. */
+export function zipped(files: readonly KeptFile[]): Blob {
+  const entries = files.map(({ name, blob, crc32 }) => ({ name, byteLength: blob.size, crc32 }));
+  const { before, after } = zipFrame(entries);
+  const parts = files.flatMap(({ blob }, i) => [before[i] as Uint8Array<ArrayBuffer>, blob]);
+  return new Blob([...parts, after as Uint8Array<ArrayBuffer>], { type: "application/zip" });
+}
+
+/** Lets the browser save what may lie on its disk already. */
+export function save(blob: Blob, name: string): void {
+  const address = URL.createObjectURL(blob);
   const link = document.createElement("a");
   link.href = address;
   link.download = name;

@@ -9,6 +9,9 @@ import type {
   DataFacts,
   DeviceFacts,
   EvaluationReport,
+  ExportChoice,
+  Exported,
+  ExportFormat,
   Failure,
   MemoryEstimate,
   Progress,
@@ -35,7 +38,7 @@ import {
   type Scores,
   samplesOf,
 } from "./asking.ts";
-import type { Bundle } from "./bundle.ts";
+import { BUNDLED_NAME, type Bundle } from "./bundle.ts";
 import { Curves } from "./curves.ts";
 import {
   bundledSetOf,
@@ -59,9 +62,8 @@ import { changed, partsOf, type Section, type Settings, settingsOf } from "./set
 export type Phase = "choosing" | "opening" | "ready" | "preparing" | "training" | "paused" | "done";
 
 /** An adapter whose run has ended. */
-export interface Adapter {
+export interface Adapter extends Exported {
   readonly name: string;
-  readonly files: Record<string, Uint8Array>;
 }
 
 export interface PageState {
@@ -136,8 +138,16 @@ export interface PageState {
   stopAsking(): void;
   /** The adapter as it is now, or undefined with `problem` set. */
   takeAdapter(): Promise<Adapter | undefined>;
+  exportChoices(): Promise<Result<readonly ExportChoice[]>>;
+  exportAs(format: ExportFormat, onProgress: (progress: Progress) => void): Promise<Result<Exported>>;
+  stopExport(): void;
   /** The adapter was handed to the user. */
   saved(): void;
+}
+
+/** What the base model is called. */
+export function modelName({ choices }: Pick<PageState, "choices">): string {
+  return choices.model?.label ?? BUNDLED_NAME;
 }
 
 /** Typing is not opened letter by letter. */
@@ -486,14 +496,24 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
       },
       stopAsking: endAsking,
       takeAdapter: async () => {
-        const { adapter, phase, choices } = get();
+        const { adapter, phase } = get();
         if (adapter && phase !== "paused") return adapter;
-        const result = await worker.adapter();
-        if (result.ok)
-          return { name: `${choices.model?.label ?? "graft-toy"}-lora.zip`, files: result.value };
+        const result = await worker.export("peft", (progress) => set({ progress }));
+        set({ progress: undefined });
+        if (result.ok) return { ...result.value, name: `${modelName(get())}-lora.zip` };
         set({ problem: result });
         return undefined;
       },
+      exportChoices: () => {
+        // Whoever wants the files does not wait for more answers.
+        endAsking();
+        return worker.exportChoices();
+      },
+      exportAs: (format, onProgress) => {
+        endAsking();
+        return worker.export(format, onProgress);
+      },
+      stopExport: () => void worker.stopExport(),
       saved: () => set({ isSaved: true }),
     };
   });

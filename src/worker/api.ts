@@ -10,15 +10,18 @@ import type { Message } from "../data/rows.ts";
 import type { ParameterChange } from "../lora/changes.ts";
 import type { Cost, PreviewedModule, PreviewFault, TargetPreview } from "../lora/preview.ts";
 import type { AdapterFacts, AdapterFit, AdapterTensor } from "../train/adapterFacts.ts";
+import type { ExportChoice, ExportFormat } from "../train/exports.ts";
 import type { DataEdit, DataFacts, RecordLine, RecordValues, ShownRow } from "../train/openData.ts";
 import type { GroupRates, TrainableTensor } from "../train/parameterGroups.ts";
 import type { Prompt } from "../train/prompts.ts";
 import type { EvaluationReport, Report, Sample, SampleReport, StepReport } from "../train/reports.ts";
 import type { RowTokens } from "../train/rowTokens.ts";
 import type { Sampling } from "../train/sampling.ts";
+import type { SelfCheck } from "../train/selfCheck.ts";
 import type { TrainOutcome } from "../train/session.ts";
 import type { AdapterUse, OpenedAdapterFacts } from "../train/shelf.ts";
 import type { MemoryEstimate } from "../train/trainer.ts";
+import type { KeptFile } from "./exportStore.ts";
 
 export type {
   AdapterFacts,
@@ -29,9 +32,12 @@ export type {
   DataEdit,
   DataFacts,
   EvaluationReport,
+  ExportChoice,
+  ExportFormat,
   Failure,
   Fault,
   GroupRates,
+  KeptFile,
   MemoryEstimate,
   Message,
   OpenedAdapterFacts,
@@ -48,6 +54,7 @@ export type {
   Sample,
   SampleReport,
   Sampling,
+  SelfCheck,
   ShownRow,
   StepReport,
   TargetPreview,
@@ -142,9 +149,12 @@ export interface RecordView {
   readonly tokens: Result<RowTokens> | undefined;
 }
 
-/** Before the first step: bytes of the data, rows that are tokenised, bytes of the base model, pipelines. */
+/**
+ * Before the first step: bytes of the data, rows that are tokenised, bytes of the base model, pipelines. Of an export:
+ * bytes, and then its check.
+ */
 export interface Progress {
-  readonly stage: "read" | "encode" | "load" | "compile";
+  readonly stage: "read" | "encode" | "load" | "compile" | "write" | "check";
   readonly done: number;
   readonly total: number;
 }
@@ -176,6 +186,12 @@ export interface AdapterApi {
   /** How far it takes each parameter that it changes. Reads these of the base, which takes a while where it is large. */
   adapterChanges(id: number): Promise<Result<readonly ParameterChange[]>>;
   closeAdapter(id: number): Promise<void>;
+}
+
+export interface Exported {
+  readonly format: ExportFormat;
+  readonly files: readonly KeptFile[];
+  readonly check: SelfCheck;
 }
 
 /** Greedy, and as long as `max_new_tokens` says or 128 tokens, unless told otherwise. */
@@ -241,8 +257,15 @@ export interface TrainApi extends AdapterApi {
   stopAnswers(): Promise<void>;
   /** What the device holds now, counted as its memory was taken; at once, while steps are taken too. */
   memory(): Promise<Result<MemoryEstimate>>;
-  /** The adapter as it is after the last step, by file name. While steps are taken it is waited for. */
-  adapter(): Promise<Result<Record<string, Uint8Array>>>;
+  /** What the run could be handed on as, and why not. While steps are taken it is waited for. */
+  exportChoices(): Promise<Result<readonly ExportChoice[]>>;
+  /**
+   * What the run has trained, as it is after the last step, in a form that other tools read. The files are read back
+   * and run; where that is not the trained model there is a failure and no file. While steps are taken it is waited for.
+   */
+  export(format: ExportFormat, onProgress: (progress: Progress) => void): Promise<Result<Exported>>;
+  /** Lets `export` return with a failure. */
+  stopExport(): Promise<void>;
   /** Ends the open run and gives back its memory. */
   close(): Promise<void>;
 }

@@ -10,6 +10,9 @@ import type {
   DataFacts,
   DataRequest,
   DeviceFacts,
+  ExportChoice,
+  Exported,
+  ExportFormat,
   Folder,
   MemoryEstimate,
   OpenedAdapterFacts,
@@ -128,8 +131,16 @@ export class TrainClient implements TrainApi {
     return this.answer(this.remote.memory());
   }
 
-  adapter(): Promise<Result<Record<string, Uint8Array>>> {
-    return this.answer(this.remote.adapter());
+  exportChoices(): Promise<Result<readonly ExportChoice[]>> {
+    return this.answer(this.remote.exportChoices());
+  }
+
+  export(format: ExportFormat, onProgress: (progress: Progress) => void): Promise<Result<Exported>> {
+    return this.answer(this.remote.export(format, proxy(onProgress)));
+  }
+
+  async stopExport(): Promise<void> {
+    await this.remote.stopExport().catch(() => {});
   }
 
   async close(): Promise<void> {

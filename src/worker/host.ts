@@ -1,5 +1,4 @@
 /** The engine behind the worker's API: one device, one run at a time. It knows no worker, so Node can run it too. */
-import { transfer } from "comlink";
 import { ConfigError, DataError, type DeviceError, failure, type Result, success } from "../base/errors.ts";
 import { readJsonObject } from "../base/read-json.ts";
 import type { FoundTemplate } from "../data/chat.ts";
@@ -14,7 +13,7 @@ import { OpenData } from "../train/openData.ts";
 import { previewModel } from "../train/previewModel.ts";
 import { type RowReader, rowTokens } from "../train/rowTokens.ts";
 import { parseRunFile, type RunConfig } from "../train/runFile.ts";
-import { Session } from "../train/session.ts";
+import { type ExportFacts, Session } from "../train/session.ts";
 import { AdapterShelf } from "../train/shelf.ts";
 import type {
   AdapterSource,
@@ -26,6 +25,9 @@ import type {
   DataFacts,
   DataRequest,
   DeviceFacts,
+  ExportChoice,
+  Exported,
+  ExportFormat,
   Failure,
   Folder,
   MemoryEstimate,
@@ -46,6 +48,8 @@ import type {
 import { Batches } from "./batches.ts";
 import { type FoundDevice, faultError, lostError } from "./device.ts";
 import { EncodedCache } from "./encodedCache.ts";
+import { Exporter } from "./exporter.ts";
+import { ExportStore } from "./exportStore.ts";
 import { adapterOf, folderOf } from "./sources.ts";
 import { summaryOf } from "./summary.ts";
 
@@ -92,15 +96,21 @@ export class TrainHost implements TrainApi {
   /** How the model that was opened last reads rows. */
   private reader: RowReader | undefined;
   private opening = new AbortController();
+  private readonly exporter: Exporter;
   private pauses = 0;
   private answerStops = 0;
   private lossListeners: ((lost: Failure) => void)[] = [];
   /** Calls are answered one after the other, in the order in which they came. */
   private turn: Promise<unknown> = Promise.resolve();
 
-  constructor(request: () => Promise<FoundDevice>, startTemplates: StartTemplatePort) {
+  constructor(
+    request: () => Promise<FoundDevice>,
+    startTemplates: StartTemplatePort,
+    store = new ExportStore(undefined),
+  ) {
     this.request = request;
     this.startTemplates = startTemplates;
+    this.exporter = new Exporter(store);
   }
 
   device(): Promise<Result<DeviceFacts>> {
@@ -279,24 +289,26 @@ export class TrainHost implements TrainApi {
     this.pauses++;
   }
 
-  async adapter(): Promise<Result<Record<string, Uint8Array>>> {
-    const result = await this.inTurn(async () => {
-      const { session, held, modelLabel, dataName } = this.opened();
-      if (session.reports.length === 0) {
-        throw new ConfigError(
-          "not-trained",
-          "No step was taken, so there is no adapter yet.",
-          "Train first.",
-        );
-      }
-      const facts = { baseModel: modelLabel, dataset: dataName, device: held.facts.description };
-      return Object.fromEntries(await session.files(facts));
+  exportChoices(): Promise<Result<readonly ExportChoice[]>> {
+    return this.inTurn(async () => {
+      const run = this.trained();
+      return run.session.exportChoices(factsOf(run));
     });
-    if (!result.ok) return result;
-    return transfer(
-      result,
-      Object.values(result.value).map(({ buffer }) => buffer),
-    );
+  }
+
+  export(format: ExportFormat, onProgress: (progress: Progress) => void): Promise<Result<Exported>> {
+    const signal = this.exporter.begin();
+    return this.inTurn(async () => {
+      const run = this.trained();
+      return this.exporter.export(run.session, format, factsOf(run), {
+        signal,
+        onProgress: seldom(onProgress),
+      });
+    });
+  }
+
+  async stopExport(): Promise<void> {
+    this.exporter.stop();
   }
 
   async close(): Promise<void> {
@@ -364,6 +376,12 @@ export class TrainHost implements TrainApi {
     if (base !== next) this.free(base);
   }
 
+  private trained(): OpenRun {
+    const run = this.opened();
+    if (run.session.reports.length > 0) return run;
+    throw new ConfigError("not-trained", "No step was taken, so there is no adapter yet.", "Train first.");
+  }
+
   private opened(): OpenRun {
     if (this.held?.trouble) throw this.held.trouble;
     if (this.run) return this.run;
@@ -386,14 +404,12 @@ export class TrainHost implements TrainApi {
     const { data, heldOut = [] } = request;
     const sourcesOf = (files: readonly File[]) => files.map((file) => blobSource(file, file.name));
     const key = `${filesKey(data)} ${filesKey(heldOut)}`;
-    let told = 0;
-    const tell = (done: number, total: number): void => {
-      if (performance.now() - told < REPORT_INTERVAL_MS) return;
-      told = performance.now();
-      onProgress({ stage: "read", done, total });
-    };
+    const tell = seldom(onProgress);
     const sources = { train: sourcesOf(data), heldOut: sourcesOf(heldOut), key };
-    await this.data.read(sources, train, { signal, onProgress: tell });
+    await this.data.read(sources, train, {
+      signal,
+      onProgress: (done, total) => tell({ stage: "read", done, total }),
+    });
     this.meaning = { train, faulty: faultyOf(request) };
     return this.factsNow();
   }
@@ -469,6 +485,10 @@ export class TrainHost implements TrainApi {
 /** Asks a model. */
 type Ask = (prompts: readonly Prompt[], options: AnswerOptions) => Promise<readonly string[]>;
 
+function factsOf({ modelLabel, dataName, held }: OpenRun): ExportFacts {
+  return { baseModel: modelLabel, dataset: dataName, device: held.facts.description };
+}
+
 async function runOf({ run }: DataRequest): Promise<RunConfig> {
   if (!(run instanceof File)) return parseRunFile(run, "the run");
   return parseRunFile(await readJsonObject(blobSource(run, run.name)), run.name);
@@ -503,6 +523,17 @@ async function gathered<Item, T>(
     // A proxy answers once the page has taken it: items travel by another port than the outcome.
     await delivered;
   }
+}
+
+/** Tells of each stage as often as a person can follow. */
+function seldom(tell: (progress: Progress) => void): (progress: Progress) => void {
+  let told: { readonly stage: string; readonly atMs: number } | undefined;
+  return (progress) => {
+    const nowMs = performance.now();
+    if (told?.stage === progress.stage && nowMs - told.atMs < REPORT_INTERVAL_MS) return;
+    told = { stage: progress.stage, atMs: nowMs };
+    tell(progress);
+  };
 }
 
 function wait(ms: number): Promise<void> {

@@ -4,7 +4,10 @@
  */
 import { expose } from "comlink";
 import { requestBrowserDevice } from "./device.ts";
+import { ExportStore } from "./exportStore.ts";
 import { TrainHost } from "./host.ts";
 import { startTemplateWorker } from "./templates.ts";
 
-expose(new TrainHost(requestBrowserDevice, startTemplateWorker));
+const store = new ExportStore(() => navigator.storage.getDirectory());
+void store.sweep();
+expose(new TrainHost(requestBrowserDevice, startTemplateWorker, store));

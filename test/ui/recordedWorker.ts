@@ -15,6 +15,9 @@ import type {
   DataRequest,
   DeviceFacts,
   EvaluationReport,
+  ExportChoice,
+  Exported,
+  ExportFormat,
   Failure,
   MemoryEstimate,
   OpenRequest,
@@ -197,9 +200,21 @@ export class RecordedWorker implements TrainApi {
     return this.refusal ?? { ok: true, value: MEMORY };
   }
 
-  async adapter(): Promise<Result<Record<string, Uint8Array>>> {
-    return this.refusal ?? { ok: true, value: { "adapter_config.json": new Uint8Array([this.steps]) } };
+  async exportChoices(): Promise<Result<readonly ExportChoice[]>> {
+    return this.refusal ?? { ok: true, value: [{ format: "peft", bytes: 1, refusal: undefined }] };
   }
+
+  async export(format: ExportFormat): Promise<Result<Exported>> {
+    if (this.refusal) return this.refusal;
+    const blob = new Blob([Uint8Array.of(this.steps)]);
+    const check = { difference: 0, allowed: 1e-6, moved: 0.5, tokens: 3 };
+    return {
+      ok: true,
+      value: { format, files: [{ name: "adapter_config.json", blob, crc32: 0 }], check },
+    };
+  }
+
+  async stopExport(): Promise<void> {}
 
   async close(): Promise<void> {}
 }

@@ -80,7 +80,9 @@ describe("the page's store", () => {
     expect(last?.step).toBe(3);
     expect([...curves.loss.values]).toEqual([4, 3, 2]);
     expect([heldOut?.first.eval_loss, heldOut?.last.eval_loss]).toEqual([5, 2.5]);
-    expect(adapter?.files["adapter_config.json"]).toEqual(new Uint8Array([3]));
+    expect(adapter?.files.map(({ name }) => name)).toEqual(["adapter_config.json"]);
+    expect(await adapter?.files[0]?.blob.arrayBuffer()).toEqual(Uint8Array.of(3).buffer);
+    expect(adapter?.check.moved).toBe(0.5);
     const france = asked?.answers.find(({ prompt }) => prompt.includes("France"));
     expect(france).toMatchObject({ base: "I am a toy.", tuned: " Paris." });
     const shares = scores?.checks.map((check) => [

@@ -6,6 +6,7 @@ import { requestNodeDevice } from "../../src/cli/device.ts";
 import { startTemplateThread } from "../../src/cli/templates.ts";
 import type { AdapterUse, Folder, OpenRequest, Report, Result } from "../../src/worker/api.ts";
 import { TrainHost } from "../../src/worker/host.ts";
+import { exported } from "./exported.ts";
 
 const DUMPS = "reference/dumps";
 const WEIGHTS = "adapter_model.safetensors";
@@ -53,6 +54,7 @@ function valueIn<T>(result: Result<T>): T {
 }
 
 const ignore = () => {};
+const adapter = () => exported(host, "peft");
 const asked = { prompts: [{ text: "the tree" }, { text: "a" }], max_new_tokens: 12 };
 
 async function answers(adapters?: readonly AdapterUse[]): Promise<readonly string[]> {
@@ -152,7 +154,7 @@ it("refuses strengths and layers that are not there", async () => {
 it("asks a run at any strength and beside other adapters, and the run goes on as if nobody had", async () => {
   valueIn(await host.open(request(), ignore));
   valueIn(await host.train(ignore, ignore));
-  const straight = valueIn(await host.adapter())[WEIGHTS]!;
+  const straight = (await adapter())[WEIGHTS]!;
 
   valueIn(await host.open(request(), ignore));
   const base = await answers([]);
@@ -175,7 +177,7 @@ it("asks a run at any strength and beside other adapters, and the run goes on as
   ]);
   expect(together).not.toEqual(alone);
   expect(valueIn(await host.train(ignore, ignore)).finished).toBe(true);
-  expect(Buffer.compare(valueIn(await host.adapter())[WEIGHTS]!, straight)).toBe(0);
+  expect(Buffer.compare((await adapter())[WEIGHTS]!, straight)).toBe(0);
 
   // The run ends, its base stays with the adapters; and the other way round.
   await host.close();
@@ -191,8 +193,8 @@ it("goes on from an adapter in a zip", async () => {
   const folderly = { ...request(), adapter: adapterOf("llama_all_linear"), run: { train: { max_steps: 1 } } };
   valueIn(await host.open(folderly, ignore));
   valueIn(await host.train(ignore, ignore));
-  const wanted = valueIn(await host.adapter())[WEIGHTS]!;
+  const wanted = (await adapter())[WEIGHTS]!;
   valueIn(await host.open({ ...folderly, adapter: await zipOf(adapterOf("llama_all_linear")) }, ignore));
   valueIn(await host.train(ignore, ignore));
-  expect(Buffer.compare(valueIn(await host.adapter())[WEIGHTS]!, wanted)).toBe(0);
+  expect(Buffer.compare((await adapter())[WEIGHTS]!, wanted)).toBe(0);
 });

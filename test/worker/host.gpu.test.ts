@@ -5,6 +5,7 @@ import { requestNodeDevice } from "../../src/cli/device.ts";
 import { startTemplateThread } from "../../src/cli/templates.ts";
 import type { Folder, OpenRequest, Report, Result } from "../../src/worker/api.ts";
 import { TrainHost } from "../../src/worker/host.ts";
+import { exported } from "./exported.ts";
 
 const DUMPS = "reference/dumps";
 
@@ -46,11 +47,13 @@ function valueIn<T>(result: Result<T>): T {
 
 const ignore = () => {};
 
+const adapter = () => exported(host, "peft");
+
 it("goes on after a pause as if there had been none", async () => {
   const summary = valueIn(await host.open(request(), ignore));
   expect(summary).toMatchObject({ modelType: "gpt2", steps: 30, rows: { used: 10, leftOut: 0 } });
   valueIn(await host.train(ignore, ignore));
-  const straight = valueIn(await host.adapter());
+  const straight = await adapter();
 
   valueIn(await host.open(request(), ignore));
   const seen: Report[] = [];
@@ -65,10 +68,10 @@ it("goes on after a pause as if there had been none", async () => {
   });
   expect(pausedAt).toBeGreaterThanOrEqual(7);
   expect(pausedAt).toBeLessThan(30);
-  const halfway = valueIn(await host.adapter());
+  const halfway = await adapter();
   const second = await host.train(ignore, (reports) => seen.push(...reports));
   expect(second).toMatchObject({ ok: true, value: { steps: 30, finished: true, adapterStep: 30 } });
-  const resumed = valueIn(await host.adapter());
+  const resumed = await adapter();
 
   expect(seen.map(({ step }) => step)).toEqual(Array.from({ length: 30 }, (_, i) => i + 1));
   const weights = "adapter_model.safetensors";
@@ -131,7 +134,7 @@ it("ends a run that goes on when another is opened", async () => {
 
 it("answers what cannot be done with a reason and a remedy, and goes on working", async () => {
   await host.close();
-  const early = await host.adapter();
+  const early = await host.export("peft", ignore);
   expect(early).toMatchObject({ ok: false, code: "nothing-open", remedy: "Open a model and data first." });
   const model = { label: "holey", files: request().model.files.filter(({ name }) => name !== "config.json") };
   const holey = await host.open({ ...request(), model }, ignore);
@@ -139,7 +142,7 @@ it("answers what cannot be done with a reason and a remedy, and goes on working"
   const misspelt = await host.open({ ...request(), run: { train: { max_step: 3 } } }, ignore);
   expect(misspelt).toMatchObject({ ok: false, code: "unknown-key" });
   valueIn(await host.open({ ...request(), run: { train: { max_steps: 1 } }, adapter: undefined }, ignore));
-  expect(await host.adapter()).toMatchObject({ ok: false, code: "not-trained" });
+  expect(await host.export("peft", ignore)).toMatchObject({ ok: false, code: "not-trained" });
   expect(valueIn(await host.train(ignore, ignore)).finished).toBe(true);
 });
 
@@ -149,7 +152,7 @@ it("says that the device was lost in mid-run, and offers no adapter of that run"
   const outcome = await host.train(ignore, () => devices.at(-1)!.destroy());
   expect(outcome).toMatchObject({ ok: false, code: "device-lost" });
   expect(await told).toMatchObject({ ok: false, code: "device-lost" });
-  expect(await host.adapter()).toMatchObject({ ok: false, code: "nothing-open" });
+  expect(await host.export("peft", ignore)).toMatchObject({ ok: false, code: "nothing-open" });
   // A fresh device serves the next run.
   valueIn(await host.open({ ...request(), run: { train: { max_steps: 1 } }, adapter: undefined }, ignore));
   expect(valueIn(await host.train(ignore, ignore)).steps).toBe(1);

@@ -1,0 +1,114 @@
+/**
+ * Where a file lies between being written and being saved: small ones in memory, large ones on the browser's disk for
+ * this page (the origin private file system), so that memory stays flat. Only this page can read them there. They go
+ * when the next large one is begun; those of a tab that is gone, when the page is opened again.
+ */
+import type { FileStream } from "../base/bytes.ts";
+import { GraftError } from "../base/errors.ts";
+import { crc32 } from "../formats/crc32.ts";
+
+/** A file that was written, and its CRC-32, which a zip of it will want. */
+export interface KeptFile {
+  readonly name: string;
+  readonly blob: Blob;
+  readonly crc32: number;
+}
+
+const LARGE_BYTES = 32 * 2 ** 20;
+const FOLDER = "graft-export-";
+
+export class ExportStore {
+  private readonly own = FOLDER + crypto.randomUUID();
+  private readonly disk: (() => Promise<FileSystemDirectoryHandle>) | undefined;
+  private written = 0;
+  private isBegun = false;
+
+  /** `disk` opens the page's own file system; undefined where there is none, in Node. */
+  constructor(disk: (() => Promise<FileSystemDirectoryHandle>) | undefined) {
+    this.disk = disk;
+  }
+
+  /** Another export: from its first large file on, those of the one before are gone. */
+  begin(): void {
+    this.isBegun = true;
+  }
+
+  async write(file: FileStream): Promise<KeptFile> {
+    const folder = file.byteLength >= LARGE_BYTES ? await this.folder() : undefined;
+    return folder ? writeOn(folder, String(this.written++), file) : writeInMemory(file);
+  }
+
+  /** Removes what tabs that are gone have left. */
+  async sweep(): Promise<void> {
+    const root = await this.disk?.().catch(() => undefined);
+    if (!root) return;
+    const held = new Set((await navigator.locks.query()).held?.map(({ name }) => name));
+    const names: string[] = [];
+    for await (const name of root.keys()) names.push(name);
+    const left = names.filter((name) => name.startsWith(FOLDER) && !held.has(name));
+    // Another tab may be sweeping, too.
+    await Promise.allSettled(left.map((name) => root.removeEntry(name, { recursive: true })));
+  }
+
+  /** Undefined where the browser keeps no files for this page: then memory has to do. */
+  private async folder(): Promise<FileSystemDirectoryHandle | undefined> {
+    const root = await this.disk?.().catch(() => undefined);
+    if (!root) return undefined;
+    if (this.written === 0) await holdLock(this.own);
+    else if (this.isBegun) await root.removeEntry(this.own, { recursive: true });
+    this.isBegun = false;
+    return root.getDirectoryHandle(this.own, { create: true });
+  }
+}
+
+/** Until the tab is gone: nothing gives it back. */
+function holdLock(name: string): Promise<void> {
+  return new Promise((resolve) => {
+    void navigator.locks.request(name, () => {
+      resolve();
+      return new Promise<void>(() => {});
+    });
+  });
+}
+
+async function writeInMemory({ name, pieces }: FileStream): Promise<KeptFile> {
+  const parts: Blob[] = [];
+  let crc = 0;
+  for await (const piece of pieces()) {
+    crc = crc32(piece, crc);
+    // As a Blob of its own: a browser may put these away, an array it may not.
+    parts.push(new Blob([piece as Uint8Array<ArrayBuffer>]));
+  }
+  return { name, blob: new Blob(parts), crc32: crc };
+}
+
+async function writeOn(
+  folder: FileSystemDirectoryHandle,
+  place: string,
+  { name, byteLength, pieces }: FileStream,
+): Promise<KeptFile> {
+  const handle = await folder.getFileHandle(place, { create: true });
+  const disk = await handle.createWritable();
+  let [crc, written] = [0, 0];
+  try {
+    for await (const piece of pieces()) {
+      crc = crc32(piece, crc);
+      await disk.write(piece as Uint8Array<ArrayBuffer>);
+      written += piece.length;
+    }
+    await disk.close();
+  } catch (thrown) {
+    await disk.abort().catch(() => {});
+    if (thrown instanceof DOMException) throw diskFull(name, byteLength, written);
+    throw thrown;
+  }
+  return { name, blob: await handle.getFile(), crc32: crc };
+}
+
+function diskFull(name: string, wanted: number, written: number): GraftError {
+  return new GraftError(
+    "disk-full",
+    `${name} has ${wanted} bytes, and the browser had room for ${written} of them.`,
+    "Make room on the disk, or open the page in a window that is not private.",
+  );
+}

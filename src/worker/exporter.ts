@@ -1,0 +1,50 @@
+/** What a run has trained, on its way to the page. */
+import type { FileStream } from "../base/bytes.ts";
+import { DataError } from "../base/errors.ts";
+import { blobSource } from "../formats/sources.ts";
+import type { ExportFacts, Session } from "../train/session.ts";
+import type { Exported, ExportFormat, Progress } from "./api.ts";
+import type { ExportStore, KeptFile } from "./exportStore.ts";
+
+export class Exporter {
+  private readonly store: ExportStore;
+  private current = new AbortController();
+
+  constructor(store: ExportStore) {
+    this.store = store;
+  }
+
+  /** An export is asked for; one that is under way is stopped. */
+  begin(): AbortSignal {
+    this.stop();
+    this.current = new AbortController();
+    return this.current.signal;
+  }
+
+  stop(): void {
+    const found = "It was stopped before all of it was written.";
+    this.current.abort(new DataError("stopped", found, "Ask for it again."));
+  }
+
+  /** Throws where what was written is not the trained model: then nothing of it is handed over. */
+  async export(
+    session: Session,
+    format: ExportFormat,
+    facts: ExportFacts,
+    { signal, onProgress }: { signal: AbortSignal; onProgress: (progress: Progress) => void },
+  ): Promise<Exported> {
+    signal.throwIfAborted();
+    this.store.begin();
+    const files: KeptFile[] = [];
+    const write = async (file: FileStream) => {
+      const kept = await this.store.write(file);
+      files.push(kept);
+      return blobSource(kept.blob, kept.name);
+    };
+    const check = await session.export(format, facts, write, {
+      signal,
+      onProgress: (stage, done, total) => onProgress({ stage, done, total }),
+    });
+    return { format, files, check };
+  }
+}
