@@ -16,10 +16,16 @@ let session: TrainPage;
 beforeAll(async () => {
   browser = await launchBrowser();
   session = await TrainPage.open(browser);
-  await type(session.page, { Steps: 2, "Batch size": 4, "Learning rate": 0.01, Rank: 4 });
+  await type(session.page, {
+    Steps: 2,
+    "Batch size": 4,
+    "Learning rate": 0.01,
+    Rank: 4,
+    Modules: "q_proj, v_proj",
+  });
   await session.train();
   await session.says(/^Done: all 2 steps/);
-});
+}, 300_000);
 afterAll(() => browser?.close());
 
 const dialog = () => session.page.getByRole("dialog", { name: "Take it along" });
@@ -63,7 +69,7 @@ it("gives PEFT's folder as a zip", async () => {
     expect(Buffer.from(files.get(file)!).equals(served), file).toBe(true);
   }
   const { tensors } = await readAdapter(bytesFileSet("zip", files));
-  expect(tensors.size).toBe(84);
+  expect(tensors.size).toBe(24);
   expect(Buffer.from(files.get("README.md")!).toString()).toContain("license: apache-2.0");
 });
 
@@ -73,7 +79,7 @@ it("gives a GGUF adapter, and beside it a Modelfile", async () => {
   expect(words).toMatch(/^Read back/);
   const { metadata, tensors } = await openGguf(arraySource(bytes, name));
   expect(metadata.get("adapter.lora.alpha")).toEqual({ type: "f32", value: 16 });
-  expect(tensors.size).toBe(84);
+  expect(tensors.size).toBe(24);
   const downloads = session.page.waitForEvent("download");
   await form("GGUF adapter").getByRole("button", { name: "Save graft-toy-lora.Modelfile" }).click();
   const recipe = Buffer.from(await bytesOf(await downloads)).toString();
