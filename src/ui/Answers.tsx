@@ -3,8 +3,9 @@ import { type FormEvent, useId, useState } from "react";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import type { AskedPrompt, PromptForm } from "./asking.ts";
-import { count } from "./format.ts";
+import { count, strengthWords } from "./format.ts";
 import { Panel } from "./Panel.tsx";
+import { Strength } from "./Strength.tsx";
 import { isLocked, type PageState } from "./store.ts";
 
 interface StoreProps {
@@ -14,50 +15,91 @@ interface StoreProps {
 /** The base model and the tuned one answer the same prompts, with the same seed. */
 export function Answers({ store }: StoreProps) {
   const phase = useStore(store, (state) => state.phase);
-  const asking = useStore(store, (state) => state.asking);
-  const prompts = useStore(store, (state) => state.prompts);
-  const { ask, stopAsking, setPrompts } = store.getState();
-  const [own, setOwn] = useState("");
+  const asked = useStore(store, (state) => state.asked);
+  const asking = useStore(store, (state) => state.asking) === "answers";
+  const strength = useStore(store, (state) => state.strength);
+  const { ask, stopAsking, setStrength } = store.getState();
   const canAsk = phase === "ready" || phase === "paused" || phase === "done";
-  const submit = (event: FormEvent) => {
-    event.preventDefault();
-    if (own.trim() !== "") setPrompts([...prompts, own.trim()]);
-    setOwn("");
-    void ask();
-  };
+  const step = asked?.step ?? 0;
   return (
-    <Panel title="Base and tuned, side by side" aside={<How store={store} />}>
-      <AnswerTable store={store} />
-      <form className="ask" onSubmit={submit}>
-        <TextField.Root
-          aria-label="Your own question"
-          placeholder="Ask something of your own"
-          value={own}
-          onChange={({ target }) => setOwn(target.value)}
-        />
-        {asking === "answers" ? (
-          <Button type="button" variant="soft" color="gray" onClick={stopAsking}>
-            Stop answering
-          </Button>
-        ) : (
-          <Button type="submit" variant="soft" disabled={!canAsk}>
-            Ask
-          </Button>
-        )}
-      </form>
+    <Panel
+      title="Base and tuned, side by side"
+      aside={
+        <div className="how">
+          <How store={store} />
+          <WhileTraining store={store} />
+        </div>
+      }
+    >
+      <AnswerTable
+        store={store}
+        answers={asked?.answers ?? []}
+        tuned={step > 0 ? tunedWords(step, asked?.strength ?? 1) : "Tuned"}
+        waits={{ base: asking, tuned: asking && step > 0 }}
+      />
+      <Strength
+        label="Strength of the adapter"
+        about="in the answers of the tuned model"
+        value={strength}
+        onChange={setStrength}
+        onRest={() => {
+          if (step > 0 && canAsk && asked?.strength !== store.getState().strength) void ask();
+        }}
+      />
+      <AskForm store={store} isAsking={asking} canAsk={canAsk} onAsk={() => void ask()} onStop={stopAsking} />
     </Panel>
   );
 }
 
+function tunedWords(step: number, strength: number): string {
+  return `Tuned, ${count(step)} steps${strength === 1 ? "" : `, at ${strengthWords(strength)}`}`;
+}
+
+interface AskFormProps {
+  readonly store: StoreApi<PageState>;
+  readonly isAsking: boolean;
+  readonly canAsk: boolean;
+  readonly onAsk: () => void;
+  readonly onStop: () => void;
+}
+
+/** Asks the prompts that are there, and what was written beside them. */
+export function AskForm({ store, isAsking, canAsk, onAsk, onStop }: AskFormProps) {
+  const [own, setOwn] = useState("");
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    const { prompts, setPrompts } = store.getState();
+    if (own.trim() !== "") setPrompts([...prompts, own.trim()]);
+    setOwn("");
+    onAsk();
+  };
+  return (
+    <form className="ask" onSubmit={submit}>
+      <TextField.Root
+        aria-label="Your own question"
+        placeholder="Ask something of your own"
+        value={own}
+        onChange={({ target }) => setOwn(target.value)}
+      />
+      {isAsking ? (
+        <Button type="button" variant="soft" color="gray" onClick={onStop}>
+          Stop answering
+        </Button>
+      ) : (
+        <Button type="submit" variant="soft" disabled={!canAsk}>
+          Ask
+        </Button>
+      )}
+    </form>
+  );
+}
+
 /** How the next token is chosen, and how a prompt is put. */
-function How({ store }: StoreProps) {
+export function How({ store }: StoreProps) {
   const settings = useStore(store, (state) => state.answerSettings);
   const form = useStore(store, (state) => state.promptForm);
   const prompts = useStore(store, (state) => state.prompts);
-  const asksWhileTraining = useStore(store, (state) => state.asksWhileTraining);
-  const locked = useStore(store, ({ phase }) => isLocked(phase));
-  const { setAnswering, setPrompts, askWhileTraining } = store.getState();
-  const id = useId();
+  const { setAnswering, setPrompts } = store.getState();
   return (
     <div className="how">
       <SegmentedControl.Root
@@ -94,17 +136,26 @@ function How({ store }: StoreProps) {
           />
         </>
       )}
-      <span className="line small">
-        <Switch
-          id={id}
-          size="1"
-          checked={asksWhileTraining}
-          disabled={locked}
-          onCheckedChange={askWhileTraining}
-        />
-        <label htmlFor={id}>while training, too</label>
-      </span>
     </div>
+  );
+}
+
+function WhileTraining({ store }: StoreProps) {
+  const asksWhileTraining = useStore(store, (state) => state.asksWhileTraining);
+  const locked = useStore(store, ({ phase }) => isLocked(phase));
+  const { askWhileTraining } = store.getState();
+  const id = useId();
+  return (
+    <span className="line small">
+      <Switch
+        id={id}
+        size="1"
+        checked={asksWhileTraining}
+        disabled={locked}
+        onCheckedChange={askWhileTraining}
+      />
+      <label htmlFor={id}>while training, too</label>
+    </span>
   );
 }
 
@@ -137,14 +188,20 @@ function NumberBox({ label, value, accepts, onChange }: NumberBoxProps) {
   );
 }
 
-function AnswerTable({ store }: StoreProps) {
+interface AnswerTableProps {
+  readonly store: StoreApi<PageState>;
+  readonly answers: readonly AskedPrompt[];
+  /** What the second column is called. */
+  readonly tuned: string;
+  /** Which answers are on their way. */
+  readonly waits: { readonly base: boolean; readonly tuned: boolean };
+}
+
+/** The prompts of the page, and what two models say to them. */
+export function AnswerTable({ store, answers, tuned, waits }: AnswerTableProps) {
   const prompts = useStore(store, (state) => state.prompts);
-  const asked = useStore(store, (state) => state.asked);
-  const asking = useStore(store, (state) => state.asking);
   const { setPrompts } = store.getState();
-  const waits = asking === "answers";
-  const known = new Map(asked?.answers.map((answer) => [answer.prompt, answer]));
-  const tuned = asked && asked.step > 0 ? `Tuned, ${count(asked.step)} steps` : "Tuned";
+  const known = new Map(answers.map((answer) => [answer.prompt, answer]));
   return (
     <table className="answers" aria-label="Answers">
       <thead>
@@ -172,11 +229,11 @@ function AnswerTable({ store }: StoreProps) {
                   ✕
                 </Button>
               </th>
-              <Said label="Base" text={answer.base} waits={waits} />
+              <Said label="Base" text={answer.base} waits={waits.base} />
               <Said
                 label={tuned}
                 text={answer.tuned}
-                waits={waits && (asked?.step ?? 0) > 0}
+                waits={waits.tuned}
                 differs={answer.base !== undefined && answer.tuned !== answer.base}
               />
             </tr>

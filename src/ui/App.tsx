@@ -2,6 +2,7 @@ import { Badge, IconButton, Tabs, Theme } from "@radix-ui/themes";
 import { type CSSProperties, type ReactNode, useState } from "react";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
+import type { AdapterState } from "./adapterStore.ts";
 import type { RunNote } from "./note.ts";
 import { LostRuns, Problem } from "./Problem.tsx";
 import type { PageState } from "./store.ts";
@@ -10,11 +11,12 @@ import { VIEWS } from "./views.ts";
 
 interface AppProps {
   readonly store: StoreApi<PageState>;
+  readonly adapters: StoreApi<AdapterState>;
   /** Of tabs that are gone. */
   readonly lost: readonly RunNote[];
 }
 
-export function App({ store, lost }: AppProps) {
+export function App({ store, adapters, lost }: AppProps) {
   const [appearance, setAppearance] = useAppearance();
   const device = useStore(store, (state) => state.device);
   return (
@@ -33,7 +35,7 @@ export function App({ store, lost }: AppProps) {
         </header>
         <LostRuns notes={lost} />
         {device?.ok === false && <Problem title="Graft cannot train here" failure={device} />}
-        <Views store={store} />
+        <Views store={store} adapters={adapters} />
         <footer className="quiet">
           The model and the data are read by a worker that has no network. The page talks to the server it
           came from, and to no other.
@@ -43,10 +45,10 @@ export function App({ store, lost }: AppProps) {
   );
 }
 
-function Views({ store }: { store: StoreApi<PageState> }) {
+function Views({ store, adapters }: Omit<AppProps, "lost">) {
   const [shown, setShown] = useState(VIEWS[0].id);
   const content = ({ component: Component }: (typeof VIEWS)[number]): ReactNode => (
-    <Component store={store} />
+    <Component store={store} adapters={adapters} show={setShown} />
   );
   if (VIEWS.length === 1) return <main>{content(VIEWS[0])}</main>;
   return (

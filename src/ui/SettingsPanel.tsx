@@ -2,7 +2,7 @@ import { Button } from "@radix-ui/themes";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import { Chooser } from "./Chooser.tsx";
-import { folderWords, singleFile, wholeFolder } from "./files.ts";
+import { adapterWords, singleFile, wholeFolder } from "./files.ts";
 import { recommendedFor } from "./material.ts";
 import { Panel } from "./Panel.tsx";
 import { SettingField } from "./SettingField.tsx";
@@ -70,7 +70,7 @@ export function SettingsPanel({ store }: { store: StoreApi<PageState> }) {
             title="Adapter folder"
             optional
             hint="A PEFT adapter to go on from."
-            chosen={adapter && folderWords(adapter)}
+            chosen={adapter && adapterWords(adapter)}
             reader={wholeFolder}
             onChoose={(folder) => choose({ adapter: folder })}
             onClear={() => choose({ adapter: undefined })}

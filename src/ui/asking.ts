@@ -1,7 +1,7 @@
 /** Both models answer the same prompts, and are scored where there is a right answer. */
 import type { JsonObject } from "../base/json.ts";
 import type { BundledSet } from "../data/bundled.ts";
-import type { AnswerRequest, Message, Progress, Prompt, Result, TrainApi } from "../worker/api.ts";
+import type { AnswerRequest, Failure, Message, Progress, Prompt, Result, TrainApi } from "../worker/api.ts";
 import type { Bundle } from "./bundle.ts";
 import { isComplete, type OwnRow } from "./rows.ts";
 
@@ -27,12 +27,22 @@ export interface AskedPrompt {
 }
 
 export interface Asked {
-  readonly form: PromptForm;
-  readonly settings: AnswerSettings;
   /** The step after which the tuned model answered; 0 where only the base has. */
   readonly step: number;
+  /** Of the adapter: 0 is the base, 1 as it was trained. */
+  readonly strength: number;
   readonly answers: readonly AskedPrompt[];
 }
+
+/** Prompts as people have them on the page. */
+export interface Question {
+  readonly prompts: readonly string[];
+  readonly form: PromptForm;
+  readonly settings: AnswerSettings;
+}
+
+/** How a model that answers is named to the worker. */
+export type Answerer = Pick<AnswerRequest, "asBase" | "adapters">;
 
 /** One question of a check, and what both models said. */
 export interface CheckedAnswer {
@@ -79,6 +89,58 @@ export function samplesOf(
     temperature: do_sample ? temperature : 0,
     ...{ seed, max_new_tokens },
   };
+}
+
+interface AnswerListener {
+  readonly onProgress: (progress: Progress) => void;
+  readonly onAnswers: (answers: readonly AskedPrompt[]) => void;
+  readonly isStopped: () => boolean;
+}
+
+/** The base and a tuned model answer the same. What the base has said to a question is kept: it would say it again. */
+export class SideBySide {
+  private readonly worker: Pick<TrainApi, "answers">;
+  private baseSaid: { readonly to: string; readonly texts: readonly string[] } | undefined;
+
+  constructor(worker: Pick<TrainApi, "answers">) {
+    this.worker = worker;
+  }
+
+  /** The base is another. */
+  forget(): void {
+    this.baseSaid = undefined;
+  }
+
+  /** The answers as they grow, the base's first; its alone where there is no tuned model. Gives what went wrong. */
+  async ask(
+    question: Question,
+    { base, tuned }: { readonly base: Answerer; readonly tuned: Answerer | undefined },
+    { onProgress, onAnswers, isStopped }: AnswerListener,
+  ): Promise<Failure | undefined> {
+    const { prompts, form, settings } = question;
+    const to = JSON.stringify(question);
+    const known = this.baseSaid?.to === to ? this.baseSaid.texts : undefined;
+    let answers = prompts.map((prompt, i): AskedPrompt => ({ prompt, base: known?.[i], tuned: undefined }));
+    const show = (side: "base" | "tuned", texts: ReadonlyMap<number, string>): void => {
+      answers = answers.map((answer, i) => (texts.has(i) ? { ...answer, [side]: texts.get(i) } : answer));
+      onAnswers(answers);
+    };
+    onAnswers(answers);
+    const askOne = async (side: "base" | "tuned", answerer: Answerer): Promise<Failure | undefined> => {
+      const request = { ...settings, prompts: prompts.map((prompt) => promptOf(prompt, form)), ...answerer };
+      const result = await this.worker.answers(request, onProgress, (texts) => {
+        if (!isStopped()) show(side, new Map(texts.map(({ prompt, text }) => [prompt, text])));
+      });
+      if (isStopped()) return undefined;
+      if (!result.ok) return result;
+      show(side, new Map(result.value.entries()));
+      if (side === "base") this.baseSaid = { to, texts: result.value };
+      return undefined;
+    };
+    const failed = known ? undefined : await askOne("base", base);
+    if (failed || !tuned || isStopped()) return failed;
+    return askOne("tuned", tuned);
+  }
 }
 
 /** Letter by letter, but for blanks around it. */

@@ -1,5 +1,5 @@
 /** Files as people give them to a page: chosen or dropped, one by one or as a folder. */
-import type { Folder } from "../worker/api.ts";
+import type { AdapterSource, Folder } from "../worker/api.ts";
 
 /** How a field takes what people give it; undefined where there is nothing in it. */
 export interface PickReader<T> {
@@ -26,6 +26,24 @@ export const wholeFolder: PickReader<Folder> = {
   chosen: chosenFolder,
   dropped: droppedFolder,
 };
+
+/** Adapters: each zip and GGUF is one, and all other files together are another. */
+export const adapterSources: PickReader<readonly AdapterSource[]> = {
+  directory: false,
+  chosen: (files) => sourcesOf("chosen files", [...files]),
+  dropped: async (transfer) => {
+    const folder = await droppedFolder(transfer);
+    return folder && sourcesOf(folder.label, folder.files);
+  },
+};
+
+function sourcesOf(label: string, files: readonly File[]): readonly AdapterSource[] | undefined {
+  const isWhole = ({ name }: File) => /\.(zip|gguf)$/i.test(name);
+  const others = files.filter((file) => !isWhole(file));
+  const folder = others.length > 0 ? [{ label, files: others }] : [];
+  const sources = [...files.filter(isWhole), ...folder];
+  return sources.length > 0 ? sources : undefined;
+}
 
 /** A chosen folder lists the files of its subfolders too; those (`model/onnx/config.json`) are left aside. */
 function chosenFolder(files: FileList): Folder | undefined {
@@ -68,6 +86,10 @@ async function entriesOf(directory: FileSystemDirectoryEntry): Promise<FileSyste
 
 function fileOf(entry: FileSystemFileEntry): Promise<File> {
   return new Promise((resolve, reject) => entry.file(resolve, reject));
+}
+
+export function adapterWords(source: AdapterSource): string {
+  return source instanceof File ? source.name : folderWords(source);
 }
 
 export function folderWords({ label, files }: Folder): string {

@@ -20,6 +20,11 @@ export function percent(part: number, whole: number): string {
   return `${((100 * part) / whole).toPrecision(3)} %`;
 }
 
+/** Of an adapter: 1 is 100 %, as it was trained. */
+export function strengthWords(strength: number): string {
+  return `${Math.round(100 * strength)} %`;
+}
+
 /** Three digits that count: 0.0002, 1.95, 1.2e-7. */
 export function shortNumber(value: number): string {
   return String(Number(value.toPrecision(3)));

@@ -2,7 +2,7 @@
 import { DataError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import { BUNDLED_SETS, type BundledSet } from "../data/bundled.ts";
-import type { DataRequest, Folder, OpenRequest } from "../worker/api.ts";
+import type { AdapterSource, DataRequest, Folder, OpenRequest } from "../worker/api.ts";
 import type { Bundle } from "./bundle.ts";
 import { type OwnRow, ownRowsFile } from "./rows.ts";
 import type { Settings } from "./settings.ts";
@@ -40,7 +40,7 @@ export interface Choices {
   /** How conversations are written, in place of the model's own way. */
   readonly chatTemplate: File | undefined;
   /** An adapter to go on from. */
-  readonly adapter: Folder | undefined;
+  readonly adapter: AdapterSource | undefined;
 }
 
 export const FIRST_CHOICES: Choices = {

@@ -29,13 +29,13 @@ import type {
 import {
   type AnswerSettings,
   type Asked,
-  type AskedPrompt,
   answerChecks,
   checksOf,
   FIRST_ANSWER_SETTINGS,
   type PromptForm,
-  promptOf,
+  type Question,
   type Scores,
+  SideBySide,
   samplesOf,
 } from "./asking.ts";
 import { BUNDLED_NAME, type Bundle } from "./bundle.ts";
@@ -97,6 +97,8 @@ export interface PageState {
   readonly promptsAreOwn: boolean;
   readonly promptForm: PromptForm;
   readonly answerSettings: AnswerSettings;
+  /** Of the adapter when it answers: 0 is the base, 1 as it was trained, 2 the most. */
+  readonly strength: number;
   /** Whether the prompts are answered while the model trains, too. */
   readonly asksWhileTraining: boolean;
   /** What they were answered with. */
@@ -131,6 +133,7 @@ export interface PageState {
   stop(): void;
   setPrompts(prompts: readonly string[], form?: PromptForm): void;
   setAnswering(settings: Partial<AnswerSettings>): void;
+  setStrength(strength: number): void;
   askWhileTraining(on: boolean): void;
   /** Both models answer the prompts, or the base alone while nothing is trained. */
   ask(): Promise<void>;
@@ -166,6 +169,11 @@ function stepsBehind({ outcome, last }: PageState): number {
   return outcome?.adapterStep ?? last?.step ?? 0;
 }
 
+/** What the page would ask now. */
+export function questionOf({ prompts, promptForm: form, answerSettings: settings }: PageState): Question {
+  return { prompts: prompts.filter((prompt) => prompt.trim() !== ""), form, settings };
+}
+
 /** Nothing can be chosen while a run is under way. */
 export function isLocked(phase: Phase): boolean {
   return phase === "preparing" || phase === "training" || phase === "paused";
@@ -175,6 +183,7 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
   let opens = 0;
   let asks = 0;
   let stopping = false;
+  const sideBySide = new SideBySide(worker);
   let typing: ReturnType<typeof setTimeout> | undefined;
   /** What a run file said of how rows are read: other data is read so, too. */
   let readingOfRun: Reading = {};
@@ -185,6 +194,7 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
       const asked = ++opens;
       clearTimeout(typing);
       endAsking();
+      sideBySide.forget();
       void worker.stopOpening();
       const complete = isChosen(get().choices) && Object.keys(get().mistakes).length === 0;
       set({ ...noRun(), phase: complete ? "opening" : "choosing", problem: undefined });
@@ -300,6 +310,7 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
       prompts: bundledSetOf(FIRST_CHOICES)?.prompts ?? [],
       promptForm: bundledSetOf(FIRST_CHOICES)?.kind ?? "text",
       answerSettings: FIRST_ANSWER_SETTINGS,
+      strength: 1,
       asksWhileTraining: false,
       asking: undefined,
       adapter: undefined,
@@ -431,6 +442,7 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
         set({ answerSettings: { ...get().answerSettings, ...settings } });
         if (get().asksWhileTraining) planSamples();
       },
+      setStrength: (strength) => set({ strength }),
       askWhileTraining: (on) => {
         set({ asksWhileTraining: on });
         planSamples();
@@ -438,36 +450,23 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
       ask: async () => {
         endAsking();
         const asked = ++asks;
-        const { prompts: written, promptForm: form, answerSettings: settings } = get();
-        const prompts = written.filter((prompt) => prompt.trim() !== "");
-        if (prompts.length === 0) return;
+        const question = questionOf(get());
+        if (question.prompts.length === 0) return;
+        const { strength } = get();
         const step = stepsBehind(get());
-        let answers: AskedPrompt[] = prompts.map((prompt) => ({ prompt, base: undefined, tuned: undefined }));
-        const show = (change: Partial<Record<number, Partial<AskedPrompt>>>): void => {
-          if (asked !== asks) return;
-          answers = answers.map((answer, i) => ({ ...answer, ...change[i] }));
-          set({ asked: { form, settings, step, answers } });
-        };
-        show({});
         set({ asking: "answers", progress: undefined });
-        for (const side of step > 0 ? (["base", "tuned"] as const) : (["base"] as const)) {
-          const result = await worker.answers(
-            {
-              ...settings,
-              prompts: prompts.map((prompt) => promptOf(prompt, form)),
-              asBase: side === "base",
-            },
-            (progress) => asked === asks && set({ progress }),
-            (texts) => show(Object.fromEntries(texts.map(({ prompt, text }) => [prompt, { [side]: text }]))),
-          );
-          if (asked !== asks) return;
-          if (!result.ok) {
-            set({ asking: undefined, progress: undefined, problem: result });
-            return;
-          }
-          show(Object.fromEntries(result.value.map((text, i) => [i, { [side]: text }])));
-        }
-        set({ asking: undefined, progress: undefined });
+        const adapters = strength === 1 ? undefined : [{ id: "run", strength } as const];
+        const failed = await sideBySide.ask(
+          question,
+          { base: { asBase: true }, tuned: step > 0 ? { asBase: false, adapters } : undefined },
+          {
+            onProgress: (progress) => asked === asks && set({ progress }),
+            onAnswers: (answers) => set({ asked: { step, strength, answers } }),
+            isStopped: () => asked !== asks,
+          },
+        );
+        if (asked !== asks) return;
+        set({ asking: undefined, progress: undefined, ...(failed ? { problem: failed } : {}) });
       },
       score: async () => {
         const { choices } = get();

@@ -101,7 +101,7 @@ export function adaptingCostOf(modules: readonly PreviewedModule[]): Cost | unde
 export function trainsWords({ lora, whole, rows, isExcluded }: PreviewedModule): string {
   const words = [
     ...(lora ? [`${rankWords(lora.r)}, α\u00a0${shortNumber(lora.alpha)}`] : []),
-    ...whole.map((parameter) => (lora ? parameter : `whole ${parameter}`)),
+    ...(lora || whole.length === 0 ? whole : [`whole\u00a0${whole.join(", ")}`]),
     ...(rows > 0 ? [`${rows}\u00a0${rows === 1 ? "row" : "rows"}`] : []),
   ];
   return words.join(" + ") || (isExcluded ? "excluded" : "");

@@ -8,8 +8,10 @@ import { OpenData } from "../../src/train/openData.ts";
 import { previewModel } from "../../src/train/previewModel.ts";
 import { parseRunFile } from "../../src/train/runFile.ts";
 import type {
+  AdapterSource,
   AnswerRequest,
   AnswerText,
+  BaseFacts,
   DataEdit,
   DataFacts,
   DataRequest,
@@ -19,8 +21,11 @@ import type {
   Exported,
   ExportFormat,
   Failure,
+  Folder,
   MemoryEstimate,
+  OpenedAdapterFacts,
   OpenRequest,
+  ParameterChange,
   PreviewRequest,
   Progress,
   RecordLine,
@@ -38,10 +43,6 @@ import { adapterOf, folderOf } from "../../src/worker/sources.ts";
 const MEMORY = { base: 1024, adapter: 512, optimizer: 512, activations: 2048, inputs: 256, control: 256 };
 const ROWS = { used: 3, leftOut: 0, faults: [], cut: 0, tokens: 60, targets: 57, replacedSurrogates: 0 };
 
-const NO_ADAPTERS: Failure = {
-  ...{ ok: false, code: "recorded", message: "A recording has no adapters.", remedy: "" },
-};
-
 export interface Recording {
   /** Batches as they came, each after so many milliseconds. */
   readonly batches: Iterable<readonly Report[]>;
@@ -56,6 +57,9 @@ export interface Recording {
 export class RecordedWorker implements TrainApi {
   readonly opened: OpenRequest[] = [];
   readonly asked: AnswerRequest[] = [];
+  /** Labels of bases that were opened, and adapters that were closed. */
+  readonly bases: string[] = [];
+  readonly closed: number[] = [];
   /** Called to lose the device. */
   lose: (failure: Failure) => void = () => {};
   /** What the next call is refused with. */
@@ -65,6 +69,7 @@ export class RecordedWorker implements TrainApi {
   private meaning = parseRunFile({}, "run").train;
   private batches: Iterator<readonly Report[]> | undefined;
   private isPaused = false;
+  private adapterIds = 0;
   private steps = 0;
 
   constructor(recording: Recording) {
@@ -110,22 +115,6 @@ export class RecordedWorker implements TrainApi {
       return failure(thrown);
     }
   }
-
-  async openBase(): Promise<Failure> {
-    return NO_ADAPTERS;
-  }
-
-  async closeBase(): Promise<void> {}
-
-  async openAdapter(): Promise<Failure> {
-    return NO_ADAPTERS;
-  }
-
-  async adapterChanges(): Promise<Failure> {
-    return NO_ADAPTERS;
-  }
-
-  async closeAdapter(): Promise<void> {}
 
   async stopOpening(): Promise<void> {}
 
@@ -188,13 +177,45 @@ export class RecordedWorker implements TrainApi {
     this.asked.push(request);
     const texts = request.prompts.map((prompt) => {
       const words = "text" in prompt ? prompt.text : prompt.messages.at(-1)!.content;
-      return this.recording.answer?.(words, request.asBase ?? false) ?? "";
+      const asBase = request.asBase || request.adapters?.length === 0;
+      return this.recording.answer?.(words, asBase) ?? "";
     });
     onTexts(texts.map((text, prompt) => ({ prompt, text })));
     return { ok: true, value: texts };
   }
 
   async stopAnswers(): Promise<void> {}
+
+  async openBase({ label }: Folder): Promise<Result<BaseFacts>> {
+    this.bases.push(label);
+    return (
+      this.refusal ?? {
+        ok: true,
+        value: { label, modelType: "llama", parameters: 1000, layers: 2, ofRun: false },
+      }
+    );
+  }
+
+  async closeBase(): Promise<void> {}
+
+  async openAdapter(source: AdapterSource): Promise<Result<OpenedAdapterFacts>> {
+    if (this.refusal) return this.refusal;
+    const module = { module: "model.layers.0.self_attn.q_proj", rank: 2, alpha: 4, scale: 2, dora: false };
+    const value: OpenedAdapterFacts = {
+      ...{ id: ++this.adapterIds, label: "label" in source ? source.label : source.name },
+      ...{ config: { r: 2 }, baseModel: null, taskType: null, tensors: [], parameters: 8, bytes: 32 },
+      fit: { ok: true, value: { modules: [module], whole: [], tokens: [], layers: [0, 1], warnings: [] } },
+    };
+    return { ok: true, value };
+  }
+
+  async adapterChanges(): Promise<Result<readonly ParameterChange[]>> {
+    return { ok: true, value: [{ name: "model.layers.0.self_attn.q_proj.weight", change: 1, base: 4 }] };
+  }
+
+  async closeAdapter(id: number): Promise<void> {
+    this.closed.push(id);
+  }
 
   async memory(): Promise<Result<MemoryEstimate>> {
     return this.refusal ?? { ok: true, value: MEMORY };

@@ -3,6 +3,8 @@ import { createRoot } from "react-dom/client";
 import recorded from "../../../reference/dumps/runs/gpt2_gelu/metrics.jsonl?raw";
 import { App } from "../../../src/ui/App.tsx";
 import "../../../src/ui/style.css";
+import { createAdapterStore } from "../../../src/ui/adapterStore.ts";
+import type { Bundle } from "../../../src/ui/bundle.ts";
 import { createPageStore } from "../../../src/ui/store.ts";
 import type { Report, StepReport } from "../../../src/worker/api.ts";
 import { evaluationReport, RecordedWorker, stepReport } from "../../ui/recordedWorker.ts";
@@ -38,8 +40,10 @@ function* batches(): Generator<Report[]> {
 }
 
 const worker = new RecordedWorker({ batches: { [Symbol.iterator]: batches }, intervalMs: 50, steps });
-const store = createPageStore(worker, {
+const bundle: Bundle = {
   model: async () => ({ label: "recorded", files: [] }),
   rows: async (name) => new File(['{"text": "recorded"}\n'], name),
-});
-createRoot(document.getElementById("root")!).render(<App store={store} lost={[]} />);
+};
+const store = createPageStore(worker, bundle);
+const adapters = createAdapterStore(worker, store, bundle);
+createRoot(document.getElementById("root")!).render(<App store={store} adapters={adapters} lost={[]} />);

@@ -1,0 +1,237 @@
+import { Button } from "@radix-ui/themes";
+import { useId } from "react";
+import { useStore } from "zustand";
+import type { StoreApi } from "zustand/vanilla";
+import type { AdapterFit, OpenedAdapterFacts } from "../worker/api.ts";
+import { type AdapterState, type HeldAdapter, isUsable } from "./adapterStore.ts";
+import { bytes, count, percent, shortNumber } from "./format.ts";
+import { Panel } from "./Panel.tsx";
+import { Problem } from "./Problem.tsx";
+import { Strength } from "./Strength.tsx";
+import { isLocked } from "./store.ts";
+import type { ViewProps } from "./views.ts";
+
+interface CardProps extends ViewProps {
+  readonly held: HeldAdapter;
+}
+
+interface HeldProps {
+  readonly adapters: StoreApi<AdapterState>;
+  readonly held: HeldAdapter;
+}
+
+/** One adapter: what it is, how much of it counts, and what it holds. */
+export function AdapterCard({ store, adapters, held, show }: CardProps) {
+  const { key, label, opened } = held;
+  const locked = useStore(store, ({ phase }) => isLocked(phase));
+  const { remove, only, setStrength } = adapters.getState();
+  const trainOn = () => {
+    store.getState().choose({ adapter: held.source });
+    show("train");
+  };
+  return (
+    <Panel
+      title={label}
+      aside={
+        <Button
+          size="1"
+          variant="soft"
+          color="gray"
+          aria-label={`Remove: ${label}`}
+          onClick={() => remove(key)}
+        >
+          Remove
+        </Button>
+      }
+    >
+      {!opened && (
+        <p className="quiet small">{locked ? "It is read once the run stands still." : "Reading…"}</p>
+      )}
+      {opened?.ok === false && <Problem title="This adapter cannot be opened" failure={opened} />}
+      {opened?.ok && (
+        <>
+          <Facts facts={opened.value} />
+          {opened.value.fit.ok ? (
+            <>
+              <Strength
+                label="Strength"
+                about={label}
+                value={held.strength}
+                onChange={(strength) => setStrength(key, strength)}
+              />
+              <Layers adapters={adapters} held={held} fit={opened.value.fit.value} />
+              <Warnings warnings={opened.value.fit.value.warnings} />
+            </>
+          ) : (
+            <Problem title="It does not fit this model" failure={opened.value.fit} />
+          )}
+          <Inside adapters={adapters} held={held} facts={opened.value} />
+          <div className="line">
+            <Button size="1" variant="soft" disabled={!isUsable(held)} onClick={() => only(key)}>
+              Only this one
+            </Button>
+            <Button size="1" variant="soft" disabled={!isUsable(held) || locked} onClick={trainOn}>
+              Train on from here
+            </Button>
+          </div>
+        </>
+      )}
+    </Panel>
+  );
+}
+
+function Facts({ facts }: { facts: OpenedAdapterFacts }) {
+  const { tensors, parameters, bytes: size, baseModel, taskType, fit } = facts;
+  return (
+    <p className="small">
+      {fit.ok && `${fitWords(fit.value)}. `}
+      {count(tensors.length)} tensors, {count(parameters)} values, {bytes(size)}
+      {baseModel && `; for ${baseModel}`}
+      {taskType && `, ${taskType}`}.
+    </p>
+  );
+}
+
+/** `r 8, α 16 on 42 modules, 1 tensor whole`. */
+function fitWords({ modules, whole, tokens }: AdapterFit): string {
+  const range = (values: readonly number[]) => {
+    const [low, high] = [Math.min(...values), Math.max(...values)].map(shortNumber);
+    return low === high ? low : `${low}–${high}`;
+  };
+  const isDora = modules.some(({ dora }) => dora);
+  const added =
+    modules.length > 0
+      ? [
+          `${isDora ? "DoRA, " : ""}r ${range(modules.map(({ rank }) => rank))}, α ${range(modules.map(({ alpha }) => alpha))} on ${count(modules.length)} ${modules.length === 1 ? "module" : "modules"}`,
+        ]
+      : [];
+  const kept =
+    whole.length > 0 ? [`${count(whole.length)} ${whole.length === 1 ? "tensor" : "tensors"} whole`] : [];
+  const rows = tokens.map((one) => `${count(one.rows)} rows of ${one.module}`);
+  return [...added, ...kept, ...rows].join(", ");
+}
+
+function Warnings({ warnings }: { warnings: readonly string[] }) {
+  if (warnings.length === 0) return null;
+  return (
+    <ul className="warnings small" aria-label="Notes">
+      {warnings.map((warning) => (
+        <li key={warning}>{warning}</li>
+      ))}
+    </ul>
+  );
+}
+
+/** A button for each layer that the adapter changes: pressed, it takes part. */
+function Layers({ adapters, held, fit }: HeldProps & { fit: AdapterFit }) {
+  const { key, layersOff } = held;
+  const { setLayersOff } = adapters.getState();
+  const id = useId();
+  if (fit.layers.length === 0) return null;
+  const isOff = (layer: number) => layersOff.includes(layer);
+  const toggle = (layer: number) =>
+    setLayersOff(key, isOff(layer) ? layersOff.filter((other) => other !== layer) : [...layersOff, layer]);
+  const allOn = layersOff.length === 0;
+  return (
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset cannot be laid out in a line
+    <div className="layers" role="group" aria-labelledby={id}>
+      <span id={id} className="small">
+        Layers
+      </span>
+      {fit.layers.map((layer) => (
+        <button
+          key={layer}
+          type="button"
+          className="layer"
+          aria-pressed={!isOff(layer)}
+          aria-label={`Layer ${layer}`}
+          onClick={() => toggle(layer)}
+        >
+          {layer}
+        </button>
+      ))}
+      <Button
+        size="1"
+        variant="ghost"
+        color="gray"
+        onClick={() => setLayersOff(key, allOn ? fit.layers : [])}
+      >
+        {allOn ? "all off" : "all on"}
+      </Button>
+    </div>
+  );
+}
+
+/** What the files hold, for whoever wants to look. */
+function Inside({ adapters, held, facts }: HeldProps & { facts: OpenedAdapterFacts }) {
+  const { askChanges } = adapters.getState();
+  return (
+    <div className="inside">
+      {isUsable(held) && (
+        <details onToggle={({ currentTarget }) => currentTarget.open && void askChanges(held.key)}>
+          <summary>How far it takes each weight</summary>
+          <Changes held={held} />
+        </details>
+      )}
+      <details>
+        <summary>Tensors</summary>
+        <div className="scroll">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">Tensor</th>
+                <th scope="col">Shape</th>
+                <th scope="col">Type</th>
+              </tr>
+            </thead>
+            <tbody>
+              {facts.tensors.map(({ name, shape, dtype }) => (
+                <tr key={name}>
+                  <td>{name}</td>
+                  <td>{shape.join(" × ")}</td>
+                  <td>{dtype}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      </details>
+      <details>
+        <summary>Settings</summary>
+        <pre className="scroll mono">{JSON.stringify(facts.config, null, 2)}</pre>
+      </details>
+    </div>
+  );
+}
+
+function Changes({ held: { changes } }: { held: HeldAdapter }) {
+  if (!changes) return <p className="quiet small">Reading the weights…</p>;
+  if (!changes.ok) return <Problem title="That could not be measured" failure={changes} />;
+  const share = ({ change, base }: { change: number; base: number }) => (base > 0 ? change / base : 0);
+  const most = Math.max(...changes.value.map(share), Number.MIN_VALUE);
+  return (
+    <div className="scroll">
+      <table className="changes" aria-label="How far it takes each weight">
+        <thead>
+          <tr>
+            <th scope="col">Weight</th>
+            <th scope="col">‖ΔW‖</th>
+            <th scope="col">‖ΔW‖ / ‖W‖</th>
+          </tr>
+        </thead>
+        <tbody>
+          {changes.value.map((one) => (
+            <tr key={one.name}>
+              <th scope="row">{one.name}</th>
+              <td>{shortNumber(one.change)}</td>
+              <td>
+                {one.base > 0 ? percent(one.change, one.base) : "—"}
+                <span className="share" style={{ width: `${(100 * share(one)) / most}%` }} />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

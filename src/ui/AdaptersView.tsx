@@ -1,0 +1,98 @@
+import { Button } from "@radix-ui/themes";
+import { useStore } from "zustand";
+import { AdapterCard } from "./AdapterCard.tsx";
+import { AnswerTable, AskForm, How } from "./Answers.tsx";
+import { isUsable, usesWords } from "./adapterStore.ts";
+import { Chooser } from "./Chooser.tsx";
+import { adapterSources } from "./files.ts";
+import { count } from "./format.ts";
+import { Panel } from "./Panel.tsx";
+import { Problem } from "./Problem.tsx";
+import type { ViewProps } from "./views.ts";
+
+/** Adapters from anywhere on the model that is chosen: what they hold, and what they answer, alone and together. */
+export function AdaptersView({ store, adapters, show }: ViewProps) {
+  const held = useStore(adapters, (state) => state.held);
+  return (
+    <div className="adapters-view">
+      <div className="side">
+        <AddPanel store={store} adapters={adapters} />
+        {held.map((adapter) => (
+          <AdapterCard key={adapter.key} store={store} adapters={adapters} held={adapter} show={show} />
+        ))}
+      </div>
+      <div className="results">
+        <Together store={store} adapters={adapters} />
+      </div>
+    </div>
+  );
+}
+
+type PartProps = Pick<ViewProps, "store" | "adapters">;
+
+function AddPanel({ store, adapters }: PartProps) {
+  const base = useStore(adapters, (state) => state.base);
+  const model = useStore(store, ({ choices }) => choices.model);
+  const hasTrained = useStore(store, ({ phase, adapter }) => phase === "paused" || adapter !== undefined);
+  const { add, addTrained } = adapters.getState();
+  const { modelType, parameters, layers } = base?.ok ? base.value : {};
+  return (
+    <Panel title="Adapters">
+      <p className="small">
+        On {model?.label ?? "the bundled toy"}
+        {base?.ok && `: ${modelType}, ${count(parameters!)} parameters, ${layers} layers`}. Another model can
+        be chosen under Train.
+      </p>
+      {base?.ok === false && <Problem title="The base model cannot be opened" failure={base} />}
+      <Chooser
+        title="Adapter files"
+        hint="Drop a PEFT folder or a zip, or choose a zip, a GGUF, or the files of a folder."
+        multiple
+        chosen={undefined}
+        reader={adapterSources}
+        onChoose={(sources) => void add(sources)}
+      />
+      <Button variant="soft" className="start" disabled={!hasTrained} onClick={() => void addTrained()}>
+        Add the adapter trained here
+      </Button>
+    </Panel>
+  );
+}
+
+/** The page's prompts, answered by the base alone and by the base with these adapters. */
+function Together({ store, adapters }: PartProps) {
+  const held = useStore(adapters, (state) => state.held);
+  const asked = useStore(adapters, (state) => state.asked);
+  const isAsking = useStore(adapters, (state) => state.isAsking);
+  const problem = useStore(adapters, (state) => state.problem);
+  const phase = useStore(store, (state) => state.phase);
+  const { ask, stop } = adapters.getState();
+  const words = usesWords(held);
+  const trains = phase === "preparing" || phase === "training";
+  const isStale = asked !== undefined && asked.words !== words;
+  return (
+    <Panel title="Base and adapters, side by side" aside={<How store={store} />}>
+      <p className="small" role="status">
+        {held.some(isUsable)
+          ? trains
+            ? "While a run trains nothing else is answered."
+            : `${isStale ? "Ask, and the base answers now with" : "The base with"} ${words}.`
+          : "Add an adapter, and it answers beside its base."}
+      </p>
+      {problem && <Problem title="That could not be answered" failure={problem} />}
+      <AnswerTable
+        store={store}
+        answers={asked?.answers ?? []}
+        tuned="With adapters"
+        waits={{ base: isAsking, tuned: isAsking }}
+      />
+      <AskForm
+        store={store}
+        isAsking={isAsking}
+        canAsk={!trains && held.some(isUsable)}
+        onAsk={() => void ask()}
+        onStop={stop}
+      />
+    </Panel>
+  );
+}

@@ -1,0 +1,209 @@
+/** Adapters on the model that is chosen: opened, looked at, weighed against each other, and asked. It knows no React. */
+import { createStore, type StoreApi } from "zustand/vanilla";
+import { failure } from "../base/errors.ts";
+import type {
+  AdapterSource,
+  AdapterUse,
+  BaseFacts,
+  Failure,
+  OpenedAdapterFacts,
+  ParameterChange,
+  Progress,
+  Result,
+  TrainApi,
+} from "../worker/api.ts";
+import { type AskedPrompt, SideBySide } from "./asking.ts";
+import type { Bundle } from "./bundle.ts";
+import { strengthWords } from "./format.ts";
+import { type PageState, questionOf } from "./store.ts";
+
+export interface HeldAdapter {
+  /** The page's own name for it: the worker's changes when another model is chosen. */
+  readonly key: number;
+  readonly source: AdapterSource;
+  readonly label: string;
+  /** Absent while it is read. */
+  readonly opened: Result<OpenedAdapterFacts> | undefined;
+  /** From 0, where the base answers, over 1, as it was trained, to 2. */
+  readonly strength: number;
+  readonly layersOff: readonly number[];
+  /** How far it takes each parameter; absent until it was asked for and answered. */
+  readonly changes: Result<readonly ParameterChange[]> | undefined;
+}
+
+/** What was asked last, and of which adapters. */
+export interface AskedAdapters {
+  /** `capitals at 100 % + pirate at 50 %`. */
+  readonly words: string;
+  readonly answers: readonly AskedPrompt[];
+}
+
+export interface AdapterState {
+  /** Absent until an adapter was added. */
+  readonly base: Result<BaseFacts> | undefined;
+  readonly held: readonly HeldAdapter[];
+  readonly asked: AskedAdapters | undefined;
+  readonly isAsking: boolean;
+  readonly progress: Progress | undefined;
+  readonly problem: Failure | undefined;
+  add(sources: readonly AdapterSource[]): Promise<void>;
+  /** Opens the model that is chosen now as the base, and all adapters on it. */
+  reopen(): Promise<void>;
+  /** The adapter of the page's own run, as it would be downloaded now. */
+  addTrained(): Promise<void>;
+  remove(key: number): void;
+  setStrength(key: number, strength: number): void;
+  setLayersOff(key: number, layersOff: readonly number[]): void;
+  /** This one at its full strength, and no other. */
+  only(key: number): void;
+  askChanges(key: number): Promise<void>;
+  /** The base and the adapters together answer the page's prompts. */
+  ask(): Promise<void>;
+  stop(): void;
+}
+
+export function isUsable({ opened }: HeldAdapter): boolean {
+  return opened?.ok === true && opened.value.fit.ok;
+}
+
+/** Those that take part, as the worker is told. */
+export function usesOf(held: readonly HeldAdapter[]): AdapterUse[] {
+  return held.flatMap((adapter) => {
+    if (!adapter.opened?.ok || !isUsable(adapter) || adapter.strength === 0) return [];
+    const { strength, layersOff } = adapter;
+    return [{ id: adapter.opened.value.id, strength, layersOff }];
+  });
+}
+
+export function usesWords(held: readonly HeldAdapter[]): string {
+  const used = held.filter((adapter) => isUsable(adapter) && adapter.strength > 0);
+  const words = used.map(({ label, strength, layersOff }) => {
+    const off = layersOff.length > 0 ? ` without ${layersOff.length} of its layers` : "";
+    return `${label} at ${strengthWords(strength)}${off}`;
+  });
+  return words.join(" + ") || "no adapter";
+}
+
+export function createAdapterStore(
+  worker: TrainApi,
+  page: StoreApi<PageState>,
+  bundle: Bundle,
+): StoreApi<AdapterState> {
+  let keys = 0;
+  let openings = 0;
+  let asks = 0;
+  const sideBySide = new SideBySide(worker);
+
+  const store = createStore<AdapterState>()((set, get) => {
+    function change(key: number, changes: Partial<HeldAdapter>): void {
+      set({
+        held: get().held.map((adapter) => (adapter.key === key ? { ...adapter, ...changes } : adapter)),
+      });
+    }
+
+    async function openOne({ key, source }: HeldAdapter, of: number): Promise<void> {
+      const opened = await worker.openAdapter(source);
+      if (of !== openings) return;
+      // It may have been removed meanwhile.
+      if (opened.ok && !get().held.some((held) => held.key === key))
+        void worker.closeAdapter(opened.value.id);
+      change(key, { opened, ...(opened.ok ? { label: opened.value.label } : {}) });
+    }
+
+    function hold(sources: readonly AdapterSource[]): readonly HeldAdapter[] {
+      const added = sources.map((source): HeldAdapter => {
+        const label = "label" in source ? source.label : source.name;
+        const fresh = { opened: undefined, strength: 1, layersOff: [], changes: undefined };
+        return { key: ++keys, source, label, ...fresh };
+      });
+      set({ held: [...get().held, ...added] });
+      return added;
+    }
+
+    return {
+      ...{ base: undefined, held: [], asked: undefined, isAsking: false },
+      ...{ progress: undefined, problem: undefined },
+      add: async (sources) => {
+        const added = hold(sources);
+        if (!get().base?.ok) {
+          await get().reopen();
+          return;
+        }
+        const of = openings;
+        for (const adapter of added) await openOne(adapter, of);
+      },
+      reopen: async () => {
+        const of = ++openings;
+        sideBySide.forget();
+        get().stop();
+        const unread = get().held.map((adapter) => ({ ...adapter, opened: undefined, changes: undefined }));
+        set({ held: unread, base: undefined, asked: undefined, problem: undefined });
+        let base: Result<BaseFacts>;
+        try {
+          base = await worker.openBase(page.getState().choices.model ?? (await bundle.model()));
+        } catch (thrown) {
+          base = failure(thrown);
+        }
+        if (of !== openings) return;
+        set({ base });
+        if (!base.ok) return;
+        for (const adapter of unread) await openOne(adapter, of);
+      },
+      addTrained: async () => {
+        const trained = await page.getState().takeAdapter();
+        if (!trained) return;
+        const files = trained.files.map(({ name, blob }) => new File([blob], name));
+        const { last } = page.getState();
+        const label = `trained here${last ? `, ${last.step} steps` : ""}`;
+        await get().add([{ label, files }]);
+      },
+      remove: (key) => {
+        const adapter = get().held.find((held) => held.key === key);
+        set({ held: get().held.filter((held) => held.key !== key) });
+        if (adapter?.opened?.ok) void worker.closeAdapter(adapter.opened.value.id);
+      },
+      setStrength: (key, strength) => change(key, { strength }),
+      setLayersOff: (key, layersOff) => change(key, { layersOff }),
+      only: (key) =>
+        set({ held: get().held.map((adapter) => ({ ...adapter, strength: adapter.key === key ? 1 : 0 })) }),
+      askChanges: async (key) => {
+        const adapter = get().held.find((held) => held.key === key);
+        if (!adapter?.opened?.ok || adapter.changes) return;
+        const of = openings;
+        const changes = await worker.adapterChanges(adapter.opened.value.id);
+        if (of === openings) change(key, { changes });
+      },
+      ask: async () => {
+        get().stop();
+        const asked = ++asks;
+        const question = questionOf(page.getState());
+        if (question.prompts.length === 0) return;
+        const words = usesWords(get().held);
+        set({ isAsking: true, progress: undefined, problem: undefined });
+        const failed = await sideBySide.ask(
+          question,
+          { base: { adapters: [] }, tuned: { adapters: usesOf(get().held) } },
+          {
+            onProgress: (progress) => asked === asks && set({ progress }),
+            onAnswers: (answers) => set({ asked: { words, answers } }),
+            isStopped: () => asked !== asks,
+          },
+        );
+        if (asked === asks) set({ isAsking: false, progress: undefined, problem: failed });
+      },
+      stop: () => {
+        if (!get().isAsking) return;
+        asks++;
+        set({ isAsking: false, progress: undefined });
+        void worker.stopAnswers();
+      },
+    };
+  });
+
+  page.subscribe(({ choices, problem }, before) => {
+    const isOther = choices.model !== before.choices.model;
+    const isLost = problem !== before.problem && problem?.code === "device-lost";
+    if ((isOther || isLost) && store.getState().held.length > 0) void store.getState().reopen();
+  });
+  return store;
+}

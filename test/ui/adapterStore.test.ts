@@ -1,0 +1,105 @@
+import { describe, expect, it } from "vitest";
+import { createAdapterStore, usesOf, usesWords } from "../../src/ui/adapterStore.ts";
+import type { Bundle } from "../../src/ui/bundle.ts";
+import { createPageStore } from "../../src/ui/store.ts";
+import type { AdapterSource, Failure } from "../../src/worker/api.ts";
+import { RecordedWorker } from "./recordedWorker.ts";
+
+const bundle: Bundle = {
+  model: async () => ({ label: "toy", files: [] }),
+  rows: async (name) => new File(['{"text": "a row"}\n'], name),
+};
+const zip = (name: string): AdapterSource => new File([], name);
+
+function opened() {
+  const answer = (_: string, asBase: boolean) => (asBase ? "base" : "tuned");
+  const worker = new RecordedWorker({ batches: [], intervalMs: 5, steps: 0, answer });
+  const page = createPageStore(worker, bundle);
+  const store = createAdapterStore(worker, page, bundle);
+  return { worker, page, store, state: () => store.getState() };
+}
+
+describe("the page's adapters", () => {
+  it("are opened on the model that is chosen, and on another one when that is chosen", async () => {
+    const { worker, page, state } = opened();
+    await state().add([zip("one.zip"), zip("two.zip")]);
+    expect(worker.bases).toEqual(["toy"]);
+    expect(state().held.map(({ label, strength }) => [label, strength])).toEqual([
+      ["one.zip", 1],
+      ["two.zip", 1],
+    ]);
+    const ids = () => usesOf(state().held).map(({ id }) => id);
+    expect(ids()).toEqual([1, 2]);
+    page.getState().choose({ model: { label: "other", files: [] } });
+    await expect.poll(ids).toEqual([3, 4]);
+    expect(worker.bases).toEqual(["toy", "other"]);
+  });
+
+  it("count as much as their sliders say, without the layers that are off", async () => {
+    const { state } = opened();
+    await state().add([zip("one.zip"), zip("two.zip")]);
+    const [one, two] = state().held.map(({ key }) => key);
+    state().setStrength(one!, 0.5);
+    state().setLayersOff(two!, [1]);
+    expect(usesOf(state().held)).toEqual([
+      { id: 1, strength: 0.5, layersOff: [] },
+      { id: 2, strength: 1, layersOff: [1] },
+    ]);
+    expect(usesWords(state().held)).toBe("one.zip at 50 % + two.zip at 100 % without 1 of its layers");
+    state().only(one!);
+    expect(usesOf(state().held)).toEqual([{ id: 1, strength: 1, layersOff: [] }]);
+    state().setStrength(one!, 0);
+    expect(usesWords(state().held)).toBe("no adapter");
+  });
+
+  it("answer beside the base, which is not asked the same twice", async () => {
+    const { worker, page, state } = opened();
+    page.getState().setPrompts(["Who?"]);
+    await state().add([zip("one.zip")]);
+    await state().ask();
+    expect(state().asked).toEqual({
+      words: "one.zip at 100 %",
+      answers: [{ prompt: "Who?", base: "base", tuned: "tuned" }],
+    });
+    state().setStrength(state().held[0]!.key, 2);
+    await state().ask();
+    expect(worker.asked.map(({ adapters }) => adapters)).toEqual([
+      [],
+      [{ id: 1, strength: 1, layersOff: [] }],
+      [{ id: 1, strength: 2, layersOff: [] }],
+    ]);
+    page.getState().setAnswering({ seed: 2 });
+    await state().ask();
+    expect(worker.asked.at(-2)!.adapters).toEqual([]);
+  });
+
+  it("tell how far they take each weight when that is asked for", async () => {
+    const { state } = opened();
+    await state().add([zip("one.zip")]);
+    expect(state().held[0]!.changes).toBeUndefined();
+    await state().askChanges(state().held[0]!.key);
+    expect(state().held[0]!.changes).toMatchObject({ ok: true, value: [{ change: 1, base: 4 }] });
+  });
+
+  it("are closed when they are removed, also while they are read", async () => {
+    const { worker, state } = opened();
+    await state().add([zip("one.zip")]);
+    state().remove(state().held[0]!.key);
+    expect([state().held, worker.closed]).toEqual([[], [1]]);
+    const adding = state().add([zip("two.zip")]);
+    state().remove(state().held[0]!.key);
+    await adding;
+    expect(worker.closed).toEqual([1, 2]);
+  });
+
+  it("say why the base cannot be opened, and try again with the next", async () => {
+    const { worker, state } = opened();
+    const refusal: Failure = { ok: false, code: "no", message: "It is broken.", remedy: "" };
+    worker.refusal = refusal;
+    await state().add([zip("one.zip")]);
+    expect(state().base).toBe(refusal);
+    worker.refusal = undefined;
+    await state().add([zip("two.zip")]);
+    expect(usesOf(state().held).map(({ id }) => id)).toEqual([1, 2]);
+  });
+});
