@@ -1,15 +1,16 @@
 // dora — LoRA with a magnitude for every row of W (Liu et al. 2024): W + s·B·A gives a row its direction, m its length.
-//   norm                n  = w + e / (w + √(w² + e))      e = Σ_k u·(2·W + u),  u = s·B·A  (e = n² − w²)
+//   norm                n  = w + e / (w + √(w² + e))      e = Σ_k u·(2·W + u),  u = s·(B·A + B₀·A₀)  (e = n² − w²)
 //   forward             y  = (1 + h) ⊙ z + bias + so_far   h = (m − n) / n,  z = x·(W + s·B·A)ᵀ
 //   forward_added       y += h ⊙ z                         for a z whose x was dropped
 //   backward_input      dz = (1 + h) ⊙ dy, or h ⊙ dy
 //   backward_magnitude  dm += Σ_rows dy ⊙ z / n
 // There is no dn: the norm counts as a constant, as the paper has it (section 4.3). Nor is there ever W + s·B·A, but for
 // the four by four of it that an invocation of `norm` holds.
-// Where B is zero, so are u and e, to the bit; then n = w = m and h = 0: the adapter changes nothing.
+// A₀ and B₀ are the second pair of lora.wgsl, where there is one. Where B is zero, or the pairs cancel, so are u and e, to
+// the bit; then n = w = m and h = 0: the adapter changes nothing.
 // y, dy, so_far [rows, stride] and z, dz [rows, z_stride], of which the slice of W at hand owns `out` columns, from
-// `column` and `z_column` on; W [out, width], m, dm, n, bias [out]; w [out], the norms of W's own rows; A [rank, width]
-// and B [out, rank] lie in an arena, reached by offset.
+// `column` and `z_column` on; W [out, width], m, dm, n, bias [out]; w [out], the norms of W's own rows; A, A₀ [rank, width]
+// and B, B₀ [out, rank] lie in an arena, reached by offset.
 struct Params {
   rows_extent: u32,
   out: u32,
@@ -21,6 +22,9 @@ struct Params {
   rank: u32,
   a: u32,
   b: u32,
+  has_start: u32,
+  start_a: u32,
+  start_b: u32,
   scale: u32,
   is_added: u32,
   has_stretch: u32,
@@ -61,6 +65,17 @@ fn w_four(row: u32, feature: vec4u) -> vec4f {
   return vec4f(weight(at.x), weight(at.y), weight(at.z), weight(at.w));
 }
 
+// Four features of B·A in four rows.
+fn product(a_start: u32, b_start: u32, row: vec4u, feature: vec4u) -> mat4x4f {
+  var sum = mat4x4f();
+  for (var j = 0u; j < params.rank; j++) {
+    let b = factor(b_start + row * params.rank + j);
+    let a = factor(a_start + j * params.width + feature);
+    sum += mat4x4f(b.x * a, b.y * a, b.z * a, b.w * a);
+  }
+  return sum;
+}
+
 // What four features of a row add to e.
 fn grown(row: u32, feature: vec4u, u: vec4f) -> f32 {
   return dot(u, 2.0 * w_four(row, feature) + u);
@@ -75,11 +90,9 @@ fn norm(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   var sum = vec4f();
   for (var k = lane * 4u; k < params.width; k += LANES * 4u) {
     let feature = four(k, params.width);
-    var u = mat4x4f();
-    for (var j = 0u; j < params.rank; j++) {
-      let b = factor(params.b + row * params.rank + j);
-      let a = factor(params.a + j * params.width + feature);
-      u += mat4x4f(b.x * a, b.y * a, b.z * a, b.w * a);
+    var u = product(params.a, params.b, row, feature);
+    if (params.has_start != 0u) {
+      u += product(params.start_a, params.start_b, row, feature);
     }
     // Features past the last are the last again, and count for nothing.
     let counts = select(vec4f(), vec4f(scales[params.scale]), vec4u(k) + vec4u(0u, 1u, 2u, 3u) < vec4u(params.width));

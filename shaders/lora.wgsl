@@ -1,7 +1,7 @@
 // lora — the low-rank path beside a frozen product. A projection may be several modules one below the other
 // (q, k and v), of which some are adapted: one launch serves all of them.
 //   down             p   = x·Aᵀ                      of every adapted module, side by side
-//   up               y  += s·(p·Bᵀ + bias)           in the rows of W that belong to the module
+//   up               y  += s·(p·Bᵀ + p₀·B₀ᵀ + bias)  in the rows of W that belong to the module
 //   backward_p       dp  = s·dy·B
 //   backward_b       dB += s·dyᵀ·p
 //   backward_bias    dbias += s·Σ_rows dy
@@ -10,6 +10,8 @@
 // There is no dW: the frozen matrix has no gradient.
 // x, dx, so_far [rows, width]; y, dy [rows, out]; p, dp [rows, ranks], ranks the sum of all r; A [r, width], B [r_out, r]
 // and B's bias [r_out], which few adapters have, lie in an arena, reached by offset; s = lora_alpha / r is read from `scales`, so it can be turned while running.
+// A₀ and B₀ are a second pair of each module, which does not train: with −B₀ what A and B began with, where that counts as
+// taken out of W. Their columns p₀ of p follow all those that train. Where A = A₀ and B = −B₀ the two sums cancel to the bit.
 // An invocation owns 4 × 4 results: eight reads serve sixteen products. Where fewer than four are left, it computes the
 // last ones over again and stores each once.
 struct Params {
@@ -18,8 +20,12 @@ struct Params {
   out: u32,
   ranks: u32,
   column_count: u32,
+  // Of these, the tiles that train: the first ones.
+  trained_count: u32,
   output_count: u32,
   rank_count: u32,
+  // The first column of p₀; 0 where there is none.
+  start_column: u32,
   has_bias: u32,
   has_so_far: u32,
 }
@@ -40,10 +46,11 @@ struct Columns {
 struct Outputs {
   first: u32,
   count: u32,
-  // Where the first one's row of B starts, and where its bias is.
+  // Where the first one's row of B starts, where its bias is, and where its row of B₀ starts.
   b: u32,
   bias: u32,
-  // The module's first column of p, and how many there are.
+  start: u32,
+  // The module's first column of p, and how many there are; as many of p₀, as far into it.
   column: u32,
   rank: u32,
   scale: u32,
@@ -120,6 +127,15 @@ fn add_y(t: u32, o: u32, sum: vec4f) {
   if (left > 3u) { y[at + 3u * params.out] += sum.w; }
 }
 
+// p·Bᵀ: b are rows of B, p_row where their columns of p begin.
+fn widened(b: vec4u, p_row: vec4u, rank: u32) -> mat4x4f {
+  var sum = mat4x4f();
+  for (var j = 0u; j < rank; j++) {
+    sum = outer(sum, factor(b + j), vec4f(p[p_row.x + j], p[p_row.y + j], p[p_row.z + j], p[p_row.w + j]));
+  }
+  return sum;
+}
+
 @compute @workgroup_size(LANES)
 fn up(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
       @builtin(local_invocation_index) lane: u32) {
@@ -130,11 +146,11 @@ fn up(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3
   if (t >= rows) {
     return;
   }
-  let b = own.b + four(0u, own.count) * own.rank;
+  let below = four(0u, own.count) * own.rank;
   let row = four(t, rows) * params.ranks + own.column;
-  var sum = mat4x4f();
-  for (var j = 0u; j < own.rank; j++) {
-    sum = outer(sum, factor(b + j), vec4f(p[row.x + j], p[row.y + j], p[row.z + j], p[row.w + j]));
+  var sum = widened(own.b + below, row, own.rank);
+  if (params.start_column != 0u) {
+    sum += widened(own.start + below, row + params.start_column, own.rank);
   }
   if (params.has_bias != 0u) {
     sum = outer(sum, factor(own.bias + four(0u, own.count)), vec4f(1.0));
@@ -237,7 +253,7 @@ fn backward_a(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grou
               @builtin(local_invocation_index) lane: u32) {
   let i = flat_workgroup(group, groups) * LANES + lane;
   let across = (params.width + 3u) / 4u;
-  if (i >= params.column_count * across) {
+  if (i >= params.trained_count * across) {
     return;
   }
   let own = columns[i / across];

@@ -107,7 +107,8 @@ export async function prepare(
     path: "lora",
   });
   const kernels = new Kernels(gpu);
-  const initial = initialOf(problem);
+  const values = initialOf(problem);
+  const initial = { compute: async () => values };
   const adapted = new AdaptedModel({ gpu, kernels, model, selection, loraDropout: 0, initial });
   const rows = problem.rows.map((ids, i) => ({ ids, line: i + 1 }));
   const trainer = new Trainer({ adapted, train: run.train, rows });

@@ -13,10 +13,12 @@ import { CONFIG_FILE } from "../lora/adapterKeys.ts";
 import { adapterDifference } from "../lora/exportCheck.ts";
 import { ggufAdapter, refuseUnheld } from "../lora/exportGguf.ts";
 import type { GgufNames } from "../lora/ggufLayout.ts";
-import { type AdapterFiles, loadAdapter, readAdapter } from "../lora/readAdapter.ts";
+import { type AdapterFiles, readAdapter } from "../lora/readAdapter.ts";
 import { adapterOfGguf } from "../lora/readGguf.ts";
 import { ggufNames } from "../models/ggufNames.ts";
+import { fitAdapter } from "../train/openAdapter.ts";
 import type { OpenedModel } from "../train/openModel.ts";
+import { plainAdapter } from "../train/plainAdapter.ts";
 import { fileSource } from "./files.ts";
 import { startTemplateThread } from "./templates.ts";
 
@@ -24,13 +26,15 @@ import { startTemplateThread } from "./templates.ts";
 async function openAdapter(files: FileSet, { model }: OpenedModel): Promise<AdapterFiles> {
   const configSource = files.open(CONFIG_FILE);
   // Before anything else is asked of it: what no GGUF holds is the clearer answer.
-  if (configSource) refuseUnheld(await readJsonObject(configSource), files.label);
+  if (configSource) {
+    // What it began as is no obstacle: with the base at hand it becomes plain LoRA.
+    const { init_lora_weights: _, ...config } = await readJsonObject(configSource);
+    refuseUnheld(config, files.label);
+  }
   const adapter = await readAdapter(files);
-  const { warnings } = await loadAdapter(adapter, model.modules, model.config.modelType, (name) =>
-    model.stored(name),
-  );
-  for (const warning of warnings) console.log(`note       ${warning}`);
-  return adapter;
+  const plain = await plainAdapter({ files: adapter, adapter: await fitAdapter(adapter, model) }, model);
+  for (const warning of plain.adapter.warnings) console.log(`note       ${warning}`);
+  return plain.files;
 }
 
 /** How the model's template frames turns; the adapter's own template counts before the base's. */

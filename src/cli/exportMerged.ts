@@ -7,9 +7,11 @@ import type { FileSet, FileStream } from "../base/bytes.ts";
 import { ConfigError } from "../base/errors.ts";
 import { findChatTemplate } from "../data/chat.ts";
 import { tokenizerFiles } from "../data/tokenizerFiles.ts";
-import { type LoadedAdapter, loadAdapter, readAdapter } from "../lora/readAdapter.ts";
+import { type LoadedAdapter, readAdapter } from "../lora/readAdapter.ts";
 import { mergedCheckpoint } from "../models/mergedCheckpoint.ts";
+import { fitAdapter } from "../train/openAdapter.ts";
 import type { OpenedModel } from "../train/openModel.ts";
+import { plainAdapter } from "../train/plainAdapter.ts";
 
 /** A base, an adapter that fits it, and the tokenizer that goes with the two. */
 interface Parts {
@@ -22,9 +24,7 @@ interface Parts {
 async function openParts(base: FileSet, opened: OpenedModel, adapterFiles: FileSet): Promise<Parts> {
   const { model } = opened;
   const files = await readAdapter(adapterFiles);
-  const adapter = await loadAdapter(files, model.modules, model.config.modelType, (name) =>
-    model.stored(name),
-  );
+  const { adapter } = await plainAdapter({ files, adapter: await fitAdapter(files, model) }, model);
   for (const warning of adapter.warnings) console.log(`note       ${warning}`);
   const ownTokenizer = adapterFiles.open("tokenizer.json") ? adapterFiles : base;
   const tokenizer = await tokenizerFiles(ownTokenizer, await findChatTemplate(adapterFiles));

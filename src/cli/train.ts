@@ -126,11 +126,12 @@ async function main(): Promise<void> {
   };
   const session = await Session.open(gpu, new Kernels(gpu), sources, {
     onProgress: (stage, done, total) => {
-      progress(
-        stage === "load"
-          ? `loading ${mebibytes(done)} of ${mebibytes(total)}`
-          : `compiling ${bar(done, total)}`,
-      );
+      const words = {
+        start: () => `decomposing weight ${done + 1} of ${total}`,
+        load: () => `loading ${mebibytes(done)} of ${mebibytes(total)}`,
+        compile: () => `compiling ${bar(done, total)}`,
+      };
+      progress(words[stage]());
     },
   });
   const { summary } = session;

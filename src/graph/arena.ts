@@ -1,7 +1,8 @@
 /**
  * Trainable state: parameters, gradients, first and second moments are four arenas of one layout. Each tensor is
  * aligned to 256 bytes; an arena is cut into chunks only where the device's binding limit asks for it. The
- * optimizer walks whole chunks, so its launches do not grow with the number of modules.
+ * optimizer walks whole chunks, so its launches do not grow with the number of modules. Constants that a kernel
+ * reaches together with parameters follow them in their chunk; the other three arenas end before them.
  */
 import { GraftError } from "../base/errors.ts";
 import { blockBytes, type Gpu } from "../gpu/device.ts";
@@ -13,23 +14,36 @@ export interface ArenaTensor {
   readonly place: ArenaPlace;
 }
 
+type Unplaced = Omit<ArenaTensor, "place">;
+
+function blocksOf(shape: readonly number[]): number {
+  return blockBytes(4 * shape.reduce((product, size) => product * size, 1));
+}
+
 /** Where each tensor lies, known before anything is allocated. */
 export class ArenaLayout {
   readonly tensors = new Map<string, ArenaTensor>();
+  /** Of what trains. */
   readonly chunkBytes: number[] = [];
+  readonly constants = new Map<string, ArenaTensor>();
+  /** Of the constants that follow in each chunk of parameters. */
+  readonly constantBytes: number[] = [];
   private readonly maxChunk: number;
+  private readonly waiting: (Unplaced & { readonly chunk: number })[] = [];
 
   /** `maxChunk`: the device's binding limit in bytes. */
   constructor(maxChunk: number) {
     this.maxChunk = maxChunk;
   }
 
-  /** Places tensors that one kernel reaches through one binding: they share a chunk. */
-  placeTogether(tensors: readonly Omit<ArenaTensor, "place">[]): ArenaTensor[] {
-    const sizes = tensors.map(({ shape }) =>
-      blockBytes(4 * shape.reduce((product, size) => product * size, 1)),
-    );
-    const total = sizes.reduce((sum, size) => sum + size, 0);
+  /**
+   * Places tensors that one kernel reaches through one binding: they share a chunk. `constants` share it too, and get
+   * their places by `placeConstants`.
+   */
+  placeTogether(tensors: readonly Unplaced[], constants: readonly Unplaced[] = []): ArenaTensor[] {
+    const sizes = tensors.map(({ shape }) => blocksOf(shape));
+    const room = constants.reduce((sum, { shape }) => sum + blocksOf(shape), 0);
+    const total = sizes.reduce((sum, size) => sum + size, room);
     if (total > this.maxChunk) {
       throw new GraftError(
         "tensor-too-large",
@@ -37,9 +51,14 @@ export class ArenaLayout {
         "Use a lower rank, or leave the module out of modules_to_save.",
       );
     }
-    if (this.chunkBytes.length === 0 || this.chunkBytes.at(-1)! + total > this.maxChunk)
+    const last = this.chunkBytes.length - 1;
+    if (last < 0 || this.chunkBytes[last]! + this.constantBytes[last]! + total > this.maxChunk) {
       this.chunkBytes.push(0);
+      this.constantBytes.push(0);
+    }
     const chunk = this.chunkBytes.length - 1;
+    this.constantBytes[chunk]! += room;
+    this.waiting.push(...constants.map((constant) => ({ ...constant, chunk })));
     return tensors.map((tensor, i) => {
       if (this.tensors.has(tensor.name)) throw new GraftError("arena", `${tensor.name} was placed twice.`);
       const placed = { ...tensor, place: { chunk, byteOffset: this.chunkBytes[chunk]! } };
@@ -49,13 +68,28 @@ export class ArenaLayout {
     });
   }
 
+  /** Gives constants their places, once all that trains has its own. */
+  placeConstants(): void {
+    const ends = [...this.chunkBytes];
+    for (const { chunk, ...constant } of this.waiting.splice(0)) {
+      const place = { chunk, byteOffset: ends[chunk]! };
+      this.constants.set(constant.name, { ...constant, place });
+      ends[chunk]! += blocksOf(constant.shape);
+    }
+  }
+
   place(name: string, shape: readonly number[]): ArenaTensor {
     return this.placeTogether([{ name, shape }])[0]!;
   }
 
-  /** Bytes of one of the four arenas. */
+  /** Bytes of one of the four arenas, without constants. */
   bytes(): number {
     return this.chunkBytes.reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  /** Bytes of all constants. */
+  constantsTotal(): number {
+    return this.constantBytes.reduce((sum, bytes) => sum + bytes, 0);
   }
 
   elements(): number {
@@ -70,7 +104,7 @@ export class ArenaLayout {
     const groups = new Uint32Array(this.chunkBytes[chunk]! / 256);
     for (const { name, shape, place } of this.tensors.values()) {
       if (place.chunk !== chunk) continue;
-      const blocks = blockBytes(4 * shape.reduce((product, size) => product * size, 1)) / 256;
+      const blocks = blocksOf(shape) / 256;
       groups.fill(groupOf(name), place.byteOffset / 256, place.byteOffset / 256 + blocks);
     }
     return groups;
@@ -90,7 +124,10 @@ export class Arenas {
     this.gpu = gpu;
     this.layout = layout;
     const make = (role: ArenaRole, purpose: "adapter" | "optimizer") =>
-      layout.chunkBytes.map((bytes, i) => gpu.create(`${role} ${i}`, bytes, purpose));
+      layout.chunkBytes.map((bytes, i) => {
+        const constants = role === "parameters" ? layout.constantBytes[i]! : 0;
+        return gpu.create(`${role} ${i}`, bytes + constants, purpose);
+      });
     const ofTraining = (role: ArenaRole) => (trains ? make(role, "optimizer") : []);
     this.chunks = {
       parameters: make("parameters", "adapter"),
@@ -133,8 +170,8 @@ export class Arenas {
   }
 
   private tensor(name: string): ArenaTensor {
-    const tensor = this.layout.tensors.get(name);
-    if (!tensor) throw new GraftError("arena", `There is no trainable tensor "${name}".`);
+    const tensor = this.layout.tensors.get(name) ?? this.layout.constants.get(name);
+    if (!tensor) throw new GraftError("arena", `There is no tensor "${name}" in the arenas.`);
     return tensor;
   }
 }

@@ -35,6 +35,11 @@ export function otherHalf(key: string): string | undefined {
   return match ? `${match[1]}${match[2] === "A" ? "B" : "A"}${match[3]}` : undefined;
 }
 
+/** The second pair of a module, beside the one that trains: what that began as, B's negated. No file holds it. */
+export function startKey(module: string, half: "lora_A" | "lora_B"): string {
+  return `start of ${loraKey(module, half)}`;
+}
+
 /** The bias of a module's B. */
 export function loraBiasKey(module: string): string {
   return `${PREFIX}${module}.lora_B.bias`;

@@ -1,23 +1,10 @@
 import { ConfigError } from "../base/errors.ts";
-import { type LoraStart, normals } from "./init.ts";
+import { iterationsOf, type LoraStart, normals } from "./init.ts";
 import { orthonormal } from "./orthonormal.ts";
 import type { StoredMatrix } from "./rowNorms.ts";
 import { approximateSingular, largestSingular, type SingularTriplets } from "./singular.ts";
 import type { LoraTarget } from "./targets.ts";
 import { combined, type Matrix, projected, rowsOf, type Vector } from "./vectors.ts";
-
-/** "pissa_niter_16": as many rounds of subspace iteration. */
-const ITERATED = /^pissa_niter_(\d+)$/;
-
-/** Whether A and B begin as a part of W, which then counts as taken out of W: s·(B·A − B₀·A₀) is what they add. */
-export function startsFromBase(init: boolean | string): init is string {
-  return init === "pissa" || init === "olora" || isIterated(init);
-}
-
-/** Whether that part is found with random numbers, so that nobody can find it again. */
-export function isIterated(init: boolean | string): boolean {
-  return ITERATED.test(String(init));
-}
 
 /**
  * A₀ and B₀ of a module's W, as PEFT's `pissa_init` and `olora_init` take them:
@@ -26,19 +13,21 @@ export function isIterated(init: boolean | string): boolean {
  *   "pissa_niter_n"  the same by n rounds of subspace iteration from random vectors
  *   "olora"          W = Q·R:  A = the first r rows of R, B = the first r columns of Q  (Büyükakyüz 2024)
  */
-export function baseStart(matrix: StoredMatrix, target: LoraTarget, init: string, seed: number): LoraStart {
-  const start = init === "olora" ? fromQr(matrix, target.r) : fromSingular(matrix, target, init, seed);
+export function baseStart(matrix: StoredMatrix, target: LoraTarget, seed: number): LoraStart {
+  const { r, fromBase } = target;
+  const start = fromBase === "olora" ? fromQr(matrix, r) : fromSingular(matrix, target, seed);
   if (start.a.every(Number.isFinite)) return start;
   throw new ConfigError(
     "not-finite",
-    `init_lora_weights is "${init}", but ${matrix.name}.weight holds numbers that are not finite.`,
+    `init_lora_weights is "${fromBase}", but ${matrix.name}.weight holds numbers that are not finite.`,
     "Leave the module out of target_modules, or begin with init_lora_weights true.",
   );
 }
 
-function fromSingular(stored: StoredMatrix, { r, scale }: LoraTarget, init: string, seed: number): LoraStart {
+function fromSingular(stored: StoredMatrix, target: LoraTarget, seed: number): LoraStart {
+  const { r, scale, fromBase } = target;
   const { name, outFeatures, inFeatures } = stored;
-  const found = triplets(matrixOf(stored), r, init, { name, seed });
+  const found = triplets(matrixOf(stored), r, fromBase!, { name, seed });
   const [ofOut, ofIn] = stored.turned ? [found.right, found.left] : [found.left, found.right];
   const a = new Float32Array(r * inFeatures);
   const b = new Float32Array(outFeatures * r);
@@ -56,12 +45,12 @@ function triplets(
   init: string,
   { name, seed }: { readonly name: string; readonly seed: number },
 ): SingularTriplets {
-  const iterated = ITERATED.exec(init);
-  if (!iterated) return largestSingular(matrix, r);
+  const iterations = iterationsOf(init);
+  if (iterations === undefined) return largestSingular(matrix, r);
   const length = Math.min(matrix.rows, matrix.columns);
   const drawn = Float64Array.from(normals(seed, name, "sketch", r * length, 1));
   const start = Array.from({ length: r }, (_, j) => drawn.subarray(j * length, (j + 1) * length));
-  return approximateSingular(matrix, start, Number(iterated[1]));
+  return approximateSingular(matrix, start, iterations);
 }
 
 /** The first r columns of Q follow from the first r columns of W alone, and R's rows are Qᵀ·W. */

@@ -53,7 +53,7 @@ export function reexportConfig(given: JsonObject): JsonObject {
  * saves keys sorted, so an order that mattered in the run file may be lost: the patterns given are kept where
  * they still come to the same, otherwise modules are named one by one.
  */
-function patternsFor(
+export function patternsFor(
   targets: readonly LoraTarget[],
   given: Readonly<Record<string, number>>,
   fallback: number,

@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import type { Json } from "../base/json.ts";
 import { isJsonObject } from "../base/json.ts";
+import { isFromBase } from "./init.ts";
 
 /**
  * Every key of PEFT 0.21's LoraConfig, what Graft makes of it, and its default.
@@ -48,6 +49,14 @@ function keyed<T>(value: v.GenericSchema<unknown, T>) {
   );
 }
 
+/** A start by its name, one of `names` or one that is a part of the base's weights. */
+function initialisation(...names: string[]) {
+  return v.union([
+    v.boolean(),
+    v.custom<string>((value) => typeof value === "string" && (names.includes(value) || isFromBase(value))),
+  ]);
+}
+
 /** A map from name patterns to numbers. */
 function patternMap(value: v.GenericSchema<unknown, number>) {
   return v.nullable(keyed(value));
@@ -69,8 +78,8 @@ function described(
   return { role: "described", schema, expected, default: null, description };
 }
 
-const INITIALISED_FROM_BASE =
-  "initial values that are computed from the base weights or from data are not built yet";
+const INITIALISED_OTHERWISE =
+  "initial values that are computed from data or for quantised weights are not built";
 const OTHER_METHOD = "this variant of LoRA is not built";
 
 export const LORA_FIELDS = {
@@ -147,14 +156,14 @@ export const LORA_FIELDS = {
   },
   init_lora_weights: {
     role: "setting",
-    schema: v.union([v.boolean(), v.picklist(["gaussian", "orthogonal"])]),
+    schema: initialisation("gaussian", "orthogonal"),
     expected:
-      'true, false, "gaussian" or "orthogonal" (initial values that are computed from the base weights or from data are not built yet)',
+      'true, false, "gaussian", "orthogonal", "pissa", "pissa_niter_[n]" or "olora" (initial values that are computed from data are not built)',
     default: true,
     // It leaves the base weights as they are, and an adapter that is loaded brings its own values.
-    loaded: v.union([v.boolean(), v.picklist(["gaussian", "orthogonal", "eva"])]),
+    loaded: initialisation("gaussian", "orthogonal", "eva"),
     description:
-      "Initial values: true is uniform A and zero B, gaussian normal A with deviation 1/r, false uniform A and uniform B, orthogonal both normal with B·A = 0 (even ranks only).",
+      "Initial values: true is uniform A and zero B, gaussian normal A with deviation 1/r, false uniform A and uniform B, orthogonal both normal with B·A = 0 (even ranks only); pissa takes the base's r largest singular values (pissa_niter_[n] approximates them in n rounds), olora the first r rows of its QR.",
   },
   modules_to_save: {
     role: "setting",
@@ -245,10 +254,10 @@ export const LORA_FIELDS = {
   ),
   alora_invocation_tokens: absent(OTHER_METHOD, "Activated LoRA's invocation."),
   megatron_config: absent("Megatron's layers do not exist here", "Megatron's configuration."),
-  loftq_config: absent(INITIALISED_FROM_BASE, "LoftQ's configuration.", {}),
-  eva_config: { ...absent(INITIALISED_FROM_BASE, "EVA's configuration."), loaded: anything },
-  corda_config: absent(INITIALISED_FROM_BASE, "CorDA's configuration."),
-  lora_ga_config: absent(INITIALISED_FROM_BASE, "LoRA-GA's configuration."),
+  loftq_config: absent(INITIALISED_OTHERWISE, "LoftQ's configuration.", {}),
+  eva_config: { ...absent(INITIALISED_OTHERWISE, "EVA's configuration."), loaded: anything },
+  corda_config: absent(INITIALISED_OTHERWISE, "CorDA's configuration."),
+  lora_ga_config: absent(INITIALISED_OTHERWISE, "LoRA-GA's configuration."),
   velora_config: absent(OTHER_METHOD, "VeLoRA's configuration."),
   kasa_config: absent(OTHER_METHOD, "KaSA's configuration."),
   arrow_config: absent(OTHER_METHOD, "Arrow's configuration."),

@@ -11,6 +11,20 @@ export interface LoraStart {
   readonly bias?: Float32Array;
 }
 
+/** "pissa_niter_16": as many rounds of subspace iteration. A thousand are more than anyone waits for. */
+const ITERATED = /^pissa_niter_(\d{1,3})$/;
+
+/** How often pissa is iterated from random vectors; undefined where it is not. */
+export function iterationsOf(init: boolean | string): number | undefined {
+  const found = ITERATED.exec(String(init));
+  return found ? Number(found[1]) : undefined;
+}
+
+/** Whether A and B begin as a part of W, which counts as taken out of W: s·(B·A − B₀·A₀) is what they add. */
+export function isFromBase(init: boolean | string): init is string {
+  return init === "pissa" || init === "olora" || iterationsOf(init) !== undefined;
+}
+
 /** Keep these numbers apart from those of dropout and of the rows' order, which use the same seed. */
 const STREAM = {
   ...{ a: 0x4c6f5241, b: 0x4c6f5242, bias: 0x4c6f5243 },

@@ -12,6 +12,9 @@
  *
  *   y = x·Wᵀ + (m/n − 1)·x̃·Wᵀ + (m/n)·scale·(x̃·Aᵀ)·Bᵀ
  *
+ * Where A and B begin as a part of W (pissa, olora), that part counts as taken out of W, which stays as it is: A₀ and B₀
+ * are what they began as, and W becomes W − scale·B₀·A₀ above, a second low-rank path that does not train.
+ *
  * W has no gradient at all. A projection may join several modules (q, k and v), each with its own rows of W and
  * its own factors; one product and one low-rank path serve them all.
  */
@@ -72,12 +75,17 @@ export function project(
   const y = replaced ? replaceColumns(graph, x, product, weight, replaced) : product;
   if (adapted.length === 0) return y;
   if (!drop) return lowRankPath(graph, x, y, adapted, scales);
+  // What was taken out of W is not dropped, no more than W is.
+  const starts = adapted.flatMap(({ start, ...module }) =>
+    start ? [{ ...module, ...start, bias: undefined }] : [],
+  );
+  const rest = starts.length > 0 ? lowRankPath(graph, x, y, starts, scales) : y;
   // Each module draws its own mask, so each has an input of its own.
   return adapted.reduce((sum, module) => {
     const dropped = dropout(graph, x, { ...drop, module: module.dropoutKey });
-    const added = lowRankPath(graph, dropped, sum, [module], scales);
+    const added = lowRankPath(graph, dropped, sum, [{ ...module, start: undefined }], scales);
     return isStretched ? addStretch(graph, dropped, added, module, projection, scales) : added;
-  }, y);
+  }, rest);
 }
 
 /** What DoRA adds to LoRA under dropout: y + (m/n − 1) ⊙ x̃·(W + scale·B·A)ᵀ in the module's rows. */

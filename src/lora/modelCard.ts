@@ -8,6 +8,8 @@ export interface CardFacts {
   /** Of the base, in the words of its folder; null where that says nothing. */
   readonly baseLicence: string | null;
   readonly selection: Pick<Selection, "lora" | "whole">;
+  /** init_lora_weights where A and B began as a part of the base; null otherwise. */
+  readonly start: string | null;
   readonly trainableCount: number;
   readonly totalCount: number;
   /** The run file as it was resolved. */
@@ -35,6 +37,9 @@ export interface CardFacts {
 const MOST_CURVE_ROWS = 20;
 const BAR_CHARACTERS = 20;
 
+const BEGAN_AS_BASE =
+  "a part of the base's weights. What came of it is plain LoRA of twice the rank here, for the base as it is";
+
 /** The README.md that goes with an adapter, with the front matter that Hugging Face's hub reads. */
 export function modelCard(facts: CardFacts): string {
   const { selection } = facts;
@@ -52,6 +57,7 @@ export function modelCard(facts: CardFacts): string {
       ["modules adapted", String(selection.lora.length)],
       ["kinds", kinds(selection.lora.map(({ module }) => module.name))],
       ["rank", ranks.join(", ")],
+      ...(facts.start === null ? [] : [["began as", `${facts.start}: ${BEGAN_AS_BASE}`]]),
       [
         "trained whole",
         kinds(

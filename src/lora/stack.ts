@@ -127,7 +127,12 @@ function joined(parts: readonly LowRankPart[]): LowRankPart {
     }
     first += target.r;
   }
-  return { target: { module, r, alpha: r, scale: 1, hasBias: true, hasMagnitude: false }, a, b, bias };
+  return {
+    target: { module, r, alpha: r, scale: 1, hasBias: true, hasMagnitude: false, fromBase: null },
+    a,
+    b,
+    bias,
+  };
 }
 
 /** The whole tensors, one for each parameter of the base; their numbers go to `values`. */

@@ -3,6 +3,7 @@ import { show } from "../base/json.ts";
 import { biasWarnings, selectBiases } from "./biases.ts";
 import type { LoraConfig } from "./config.ts";
 import { condenseTargets, endsInEntry } from "./endings.ts";
+import { isFromBase, iterationsOf } from "./init.ts";
 import {
   chosenLayers,
   layerIndexOf,
@@ -29,6 +30,8 @@ export interface LoraTarget {
   readonly hasBias: boolean;
   /** Each row of W, or each feature of an embedding, has a magnitude, [out], by use_dora. */
   readonly hasMagnitude: boolean;
+  /** init_lora_weights where A and B begin as a part of W, which counts as taken out of it; null otherwise. */
+  readonly fromBase: string | null;
 }
 
 /** A parameter of the base model that trains as it is, beside LoRA. */
@@ -270,8 +273,11 @@ function withRanks(
       );
       refuse(context, fault);
     }
+    const init = config.init_lora_weights;
+    const fromBase = isFromBase(init) && module.kind !== "embedding" ? init : null;
+    if (context.origin === "adapter" && fromBase !== null) refuseUnrepeatable(module, fromBase, r, context);
     const scale = loraScale(alpha, r, config.use_rslora);
-    return { module, r, alpha, scale, hasBias: config.lora_bias, hasMagnitude: config.use_dora };
+    return { module, r, alpha, scale, hasBias: config.lora_bias, hasMagnitude: config.use_dora, fromBase };
   });
   if (reduced.length > 0) {
     const shown =
@@ -289,6 +295,29 @@ function withRanks(
     warnings.push(...toldOf(unused, (pattern) => `${context.path}.${key}: ${tell(pattern)}`));
   }
   return lora;
+}
+
+/** An adapter that was saved without the part of the base that it began as: that is computed again, where it can be. */
+function refuseUnrepeatable(
+  { name, kind, inFeatures, outFeatures }: ModuleDescriptor,
+  init: string,
+  r: number,
+  { path }: SelectionContext,
+): void {
+  const why =
+    iterationsOf(init) !== undefined
+      ? "that start is random, and the file does not hold it"
+      : kind === "conv1d" && init === "olora"
+        ? `PEFT decomposes the Conv1D ${name} as it is stored, [in, out], and its A and B then belong to no such module`
+        : r > Math.min(inFeatures, outFeatures)
+          ? `${name} has rank ${r}, more than its weight [${outFeatures}, ${inFeatures}] can have`
+          : undefined;
+  if (why === undefined) return;
+  throw new ConfigError(
+    "start-unknown",
+    `${path}.init_lora_weights is "${init}": what the adapter adds counts from what it began as, but ${why}.`,
+    "Convert it to plain LoRA where it was trained: PEFT's save_pretrained takes path_initial_model_for_weight_conversion.",
+  );
 }
 
 /** Entries that PEFT lets pass without effect, and that are probably mistakes. */

@@ -6,7 +6,7 @@ import { BLOCK_BYTES } from "../gpu/device.ts";
 import type { ArenaLayout, ArenaTensor } from "../graph/arena.ts";
 import type { Graph } from "../graph/graph.ts";
 import { bytesPerElement, type Value } from "../graph/value.ts";
-import { loraBiasKey, loraKey, magnitudeKey } from "../lora/adapterKeys.ts";
+import { loraBiasKey, loraKey, magnitudeKey, startKey } from "../lora/adapterKeys.ts";
 import { type AdaptedModule, type LoraContext, type Projection, project } from "../lora/layer.ts";
 import type { ModuleDescriptor } from "../lora/modules.ts";
 import type { BaseParameter } from "../lora/requiresGrad.ts";
@@ -22,6 +22,7 @@ import { embedding } from "../ops/embedding.ts";
 import { gelu } from "../ops/gelu.ts";
 import { headNorm } from "../ops/headnorm.ts";
 import { layerNorm } from "../ops/layernorm.ts";
+import type { LowRank } from "../ops/lora.ts";
 import { embeddingPath } from "../ops/loraEmbedding.ts";
 import { rmsNorm } from "../ops/rmsnorm.ts";
 import { rotary } from "../ops/rotary.ts";
@@ -147,6 +148,12 @@ export function layOutTrainables(model: Model, selection: Selection, layout: Are
         { name: loraKey(module.name, "lora_B", module.kind), shape: [module.outFeatures, r] },
         ...(hasBias ? [{ name: loraBiasKey(module.name), shape: [module.outFeatures] }] : []),
       ]),
+      adapted
+        .filter(({ fromBase }) => fromBase !== null)
+        .flatMap(({ module, r }) => [
+          { name: startKey(module.name, "lora_A"), shape: [r, module.inFeatures] },
+          { name: startKey(module.name, "lora_B"), shape: [module.outFeatures, r] },
+        ]),
     );
   }
   for (const { module, hasMagnitude } of selection.lora) {
@@ -161,6 +168,7 @@ export function layOutTrainables(model: Model, selection: Selection, layout: Are
     const width = module.parameters.weight![1]!;
     if (!layout.tensors.has(key)) layout.place(key, [indices.length, width]);
   }
+  layout.placeConstants();
 }
 
 /** Modules whose weights share a buffer with no other's, since they, their biases or magnitudes of their rows train. */
@@ -264,6 +272,7 @@ export class Tracer {
       const lora = {
         a: this.parameter(loraKey(module.name, "lora_A", module.kind)),
         b: this.parameter(loraKey(module.name, "lora_B", module.kind)),
+        start: this.start(name),
         scale: index,
       };
       const valuesOf = (start: number, end: number) => ({
@@ -414,7 +423,14 @@ export class Tracer {
     const a = this.parameter(loraKey(module.name, "lora_A", module.kind));
     const b = this.parameter(loraKey(module.name, "lora_B", module.kind));
     const bias = hasBias ? this.parameter(loraBiasKey(name)) : undefined;
-    return [{ rowStart, rows: module.outFeatures, a, b, bias, scale: index, dropoutKey: index }];
+    const start = this.start(name);
+    return [{ rowStart, rows: module.outFeatures, a, b, bias, start, scale: index, dropoutKey: index }];
+  }
+
+  /** What a module's A and B began as, where that counts as taken out of its weight. */
+  private start(name: string): LowRank["start"] {
+    if (!this.targets.get(name)?.fromBase) return undefined;
+    return { a: this.parameter(startKey(name, "lora_A")), b: this.parameter(startKey(name, "lora_B")) };
   }
 
   /** What DoRA needs of each slice of a module's weight, where it adapts the module. */
@@ -450,12 +466,14 @@ export class Tracer {
     return fits && dtype === this.frozen.typeOf(this.model.tensor(first, "weight"));
   }
 
+  /** A tensor of the arenas: one that trains, or a constant beside them. */
   private parameter(key: string): Value {
     let value = this.parameters.get(key);
     if (!value) {
-      const tensor: ArenaTensor | undefined = this.layout.tensors.get(key);
-      if (!tensor) throw new ConfigError("no-parameter", `${key} has no place among the trainable tensors.`);
-      value = this.graph.parameter(key, tensor.shape, tensor.place, this.trained);
+      const { tensors, constants } = this.layout;
+      const tensor: ArenaTensor | undefined = tensors.get(key) ?? constants.get(key);
+      if (!tensor) throw new ConfigError("no-parameter", `${key} has no place in the arenas.`);
+      value = this.graph.parameter(key, tensor.shape, tensor.place, this.trained && tensors.has(key));
       this.parameters.set(key, value);
     }
     return value;

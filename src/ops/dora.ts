@@ -24,17 +24,29 @@ const GROUP = 64;
 
 const NO_PARAMS = {
   ...{ rows_extent: 0, out: 0, width: 0, stride: 0, column: 0, z_stride: 0, z_column: 0 },
-  ...{ rank: 0, a: 0, b: 0, scale: 0, is_added: 0, has_stretch: 0, has_bias: 0, has_so_far: 0 },
+  ...{
+    rank: 0,
+    a: 0,
+    b: 0,
+    has_start: 0,
+    start_a: 0,
+    start_b: 0,
+    scale: 0,
+    is_added: 0,
+    has_stretch: 0,
+    has_bias: 0,
+    has_so_far: 0,
+  },
 };
 
 interface Norms {
   readonly slice: WeightSlice;
-  readonly lora: Pick<LowRank, "a" | "b" | "scale">;
+  readonly lora: Pick<LowRank, "a" | "b" | "start" | "scale">;
 }
 
 /**
  * Writes n of the rows of a slice of a module's W. `lengths` [rows] are the norms of W's own rows; `slice.rowStart`
- * counts from the module's first row; A and B lie in one chunk of the arena.
+ * counts from the module's first row; the factors lie in one chunk of the arena.
  */
 export function updateNorms(
   graph: Graph,
@@ -49,7 +61,8 @@ export function updateNorms(
       `dora ${lora.a.name}: ${lengths.name} is [${lengths.shape}] and ${norm.name} [${norm.shape}], expected [${slice.rows}].`,
     );
   }
-  const inputs = [slice.value, lora.a, lora.b, scales, lengths, norm];
+  const { a, b, start } = lora;
+  const inputs = [slice.value, a, b, scales, lengths, norm, start?.a, start?.b];
   graph.record(norms, { slice, lora }, inputs, [], { mutates: [norm] });
 }
 
@@ -57,8 +70,9 @@ const norms: Op<Norms> = {
   name: "dora.norm",
   lower(node, traits) {
     const { slice, lora } = node.attributes;
-    const [weights, a, b, scales, lengths, norm] = node.inputs as Value[];
+    const [weights, a, b, scales, lengths, norm, startA, startB] = node.inputs;
     const [rank, width] = a!.shape as readonly [number, number];
+    const floats = (value: Value): number => value.place!.byteOffset / 4;
     return [
       {
         kernel: {
@@ -72,8 +86,11 @@ const norms: Op<Norms> = {
           out: slice.rows,
           width,
           rank,
-          a: a!.place!.byteOffset / 4,
-          b: b!.place!.byteOffset / 4 + slice.rowStart * rank,
+          a: floats(a!),
+          b: floats(b!) + slice.rowStart * rank,
+          has_start: startA ? 1 : 0,
+          start_a: startA ? floats(startA) : 0,
+          start_b: startB ? floats(startB) + slice.rowStart * rank : 0,
           scale: lora.scale,
         },
         bindings: { arena: { whole: a! }, weights, scales, lengths, norm_out: norm },

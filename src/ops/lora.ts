@@ -14,6 +14,11 @@ export interface LowRank {
   readonly b: Value;
   /** Of B, [rows], in the same chunk. All modules of a projection have one, or none has. */
   readonly bias?: Value | undefined;
+  /**
+   * A second pair of the same shapes in the same chunk, which does not train; what it adds is added before y. All
+   * modules of a projection have one, or none has.
+   */
+  readonly start?: { readonly a: Value; readonly b: Value } | undefined;
   /** Index of lora_alpha / r in `scales`. */
   readonly scale: number;
 }
@@ -22,7 +27,7 @@ interface LoraTables {
   readonly graph: Graph;
   readonly modules: readonly LowRank[];
   readonly scales: Value;
-  /** Sum of all r. */
+  /** Columns of p: the sum of all r, twice where there are second pairs. */
   readonly ranks: number;
   readonly width: number;
   /** Rows of W. */
@@ -32,13 +37,17 @@ interface LoraTables {
   readonly outputs: Uint32Array;
   /** The most tiles that a module's columns make. */
   readonly rankTiles: number;
+  /** Tiles of columns that train. */
+  readonly trainedTiles: number;
+  /** The first column of p that second pairs make; 0 where there are none. */
+  readonly startColumn: number;
 }
 
 /** Results of an invocation in either direction. */
 const TILE = 4;
 /** Words of a `Columns` and of an `Outputs`. */
 const COLUMNS_WORDS = 8;
-const OUTPUTS_WORDS = 7;
+const OUTPUTS_WORDS = 8;
 
 function rankOf({ a, b, rows }: LowRank, width: number): number {
   const [rank, across] = a.shape as readonly number[];
@@ -63,56 +72,67 @@ function tables(
 ): LoraTables {
   const columns: number[] = [];
   const outputs: number[] = [];
-  const taken = new Uint8Array(out);
   let ranks = 0;
   let rankTiles = 0;
-  for (const module of modules) {
+  checkRows(modules, out);
+  const placeOf = (value: Value): number => {
+    const { place } = value;
+    if (place && place.chunk === modules[0]!.a.place?.chunk) return place.byteOffset / 4;
+    throw new ShapeError(
+      "arena",
+      `lora ${value.name}: the factors of a projection do not lie in one chunk of the arena.`,
+    );
+  };
+  const addColumns = (pair: { readonly a: Value; readonly b: Value }, module: LowRank): void => {
     const { rowStart, rows, scale } = module;
-    const rank = rankOf(module, width);
-    const placeOf = ({ place }: Value): number => {
-      if (place && place.chunk === modules[0]!.a.place?.chunk) return place.byteOffset / 4;
-      throw new ShapeError(
-        "arena",
-        `lora ${module.a.name}: the factors of a projection do not lie in one chunk of the arena.`,
-      );
-    };
-    const end = rowStart + rows;
-    // Each row of W takes the change of one module: two invocations must not add to it at once.
-    if (end > out || taken.subarray(rowStart, end).includes(1)) {
-      throw new ShapeError(
-        "shape",
-        `lora ${module.a.name}: rows ${rowStart} to ${end} are not free among the ${out} of the projection.`,
-      );
-    }
-    taken.fill(1, rowStart, end);
-    const a = placeOf(module.a);
-    const b = placeOf(module.b);
-    const bias = module.bias ? placeOf(module.bias) : 0;
+    const rank = rankOf({ ...module, ...pair }, width);
+    const [a, b] = [placeOf(pair.a), placeOf(pair.b)];
     for (let j = 0; j < rank; j += TILE) {
       columns.push(ranks + j, Math.min(TILE, rank - j), a + j * width, b + j, rank, rowStart, rows, scale);
     }
-    for (let o = 0; o < rows; o += TILE) {
-      outputs.push(rowStart + o, Math.min(TILE, rows - o), b + o * rank, bias + o, ranks, rank, scale);
-    }
     ranks += rank;
+  };
+  for (const module of modules) {
+    const { rowStart, rows, scale } = module;
+    const rank = rankOf(module, width);
+    const b = placeOf(module.b);
+    const bias = module.bias ? placeOf(module.bias) : 0;
+    const start = module.start ? placeOf(module.start.b) : 0;
+    for (let o = 0; o < rows; o += TILE) {
+      const count = Math.min(TILE, rows - o);
+      outputs.push(rowStart + o, count, b + o * rank, bias + o, start + o * rank, ranks, rank, scale);
+    }
     rankTiles = Math.max(rankTiles, Math.ceil(rank / TILE));
+    addColumns(module, module);
   }
+  const [trainedRanks, trainedTiles] = [ranks, columns.length / COLUMNS_WORDS];
+  for (const module of modules) if (module.start) addColumns(module.start, module);
   return {
-    graph,
-    modules,
-    scales,
-    ranks,
-    width,
-    out,
+    ...{ graph, modules, scales, ranks, width, out, rankTiles, trainedTiles },
+    startColumn: ranks > trainedRanks ? trainedRanks : 0,
     columns: Uint32Array.from(columns),
     outputs: Uint32Array.from(outputs),
-    rankTiles,
   };
 }
 
+/** Each row of W takes the change of one module: two invocations must not add to it at once. */
+function checkRows(modules: readonly LowRank[], out: number): void {
+  const taken = new Uint8Array(out);
+  for (const { rowStart, rows, a } of modules) {
+    const end = rowStart + rows;
+    if (end > out || taken.subarray(rowStart, end).includes(1)) {
+      throw new ShapeError(
+        "shape",
+        `lora ${a.name}: rows ${rowStart} to ${end} are not free among the ${out} of the projection.`,
+      );
+    }
+    taken.fill(1, rowStart, end);
+  }
+}
+
 /**
- * y + s·((x·Aᵀ)·Bᵀ + bias) in the rows of each module. x [rows, width], y [rows, out] → [rows, out], in place of y.
- * `scales` holds lora_alpha / r of every module of the model.
+ * y + s·((x·Aᵀ)·Bᵀ + (x·A₀ᵀ)·B₀ᵀ + bias) in the rows of each module, A₀ and B₀ being its second pair where it has one.
+ * x [rows, width], y [rows, out] → [rows, out], in place of y. `scales` holds lora_alpha / r of every module of the model.
  */
 export function lowRankPath(
   graph: Graph,
@@ -129,7 +149,7 @@ export function lowRankPath(
   const [p] = graph.record(
     down,
     lora,
-    [x, ...modules.map(({ a }) => a)],
+    [x, ...modules.flatMap(({ a, start }) => (start ? [a, start.a] : [a]))],
     [{ name: `${name} · x`, shape: [rowsOf(x), lora.ranks] }],
   );
   return recordUp(lora, p!, y);
@@ -151,7 +171,7 @@ function recordUp(lora: LoraTables, p: Value, y: Value): Value {
   return graph.record(
     up,
     lora,
-    [y, p, scales, ...modules.flatMap(({ b, bias }) => (bias ? [b, bias] : [b]))],
+    [y, p, scales, ...modules.flatMap(({ b, bias, start }) => [b, bias, start?.b])],
     [{ name: `${modules[0]!.a.name} · y`, shape: y.shape, inPlaceOf: 0 }],
   )[0]!;
 }
@@ -175,8 +195,10 @@ function dispatch(
       out: lora.out,
       ranks: lora.ranks,
       column_count: columnTiles(lora),
+      trained_count: lora.trainedTiles,
       output_count: outputTiles(lora),
       rank_count: lora.rankTiles,
+      start_column: lora.startColumn,
       has_bias: lora.modules[0]!.bias ? 1 : 0,
       has_so_far: soFar ? 1 : 0,
     },
@@ -279,7 +301,7 @@ const backwardA: Op<LoraTables> = {
     const lora = node.attributes;
     const [dp, x] = node.inputs;
     const bindings = { ...tablesOf(lora), gradients: gradientsOf(node), dp, x };
-    return [dispatch(node, "backward_a", bindings, (_, lora) => columnTiles(lora) * tilesOf(lora.width))];
+    return [dispatch(node, "backward_a", bindings, (_, lora) => lora.trainedTiles * tilesOf(lora.width))];
   },
 };
 

@@ -1,5 +1,5 @@
 /** A base model on the device with its trainable tensors: what training, evaluation and generation share. */
-import { ConfigError } from "../base/errors.ts";
+import { ConfigError, GraftError } from "../base/errors.ts";
 import { blockBytes, type Gpu } from "../gpu/device.ts";
 import type { Kernels } from "../gpu/kernels.ts";
 import { ArenaLayout, type ArenaRole, Arenas } from "../graph/arena.ts";
@@ -11,6 +11,7 @@ import { FrozenWeights } from "../models/frozen.ts";
 import { type KeyValueCache, layOutTrainables, type Model, Tracer } from "../models/transformer.ts";
 import type { Head } from "../ops/crossEntropy.ts";
 import { DoraNorms } from "./doraNorms.ts";
+import type { StartingValues } from "./initialValues.ts";
 import { type TracedInputs, traceInputs } from "./tracedInputs.ts";
 
 export interface AdaptedModelOptions {
@@ -21,8 +22,8 @@ export interface AdaptedModelOptions {
   readonly frozen?: FrozenWeights | undefined;
   readonly selection: Selection;
   readonly loraDropout: number;
-  /** Starting values of every trainable tensor, by PEFT's key; in the engine's orientation, [out, in]. */
-  readonly initial: ReadonlyMap<string, Float32Array>;
+  /** Of every trainable tensor, and of what begins as a part of the base. */
+  readonly initial: StartingValues;
   /** False where it is only asked: there are no gradients and moments then, and it may change nothing of the base. */
   readonly trains?: boolean;
 }
@@ -63,6 +64,7 @@ export class AdaptedModel {
   };
   /** Where the adapter is DoRA's. */
   private readonly norms: DoraNorms | undefined;
+  private begun: ReadonlyMap<string, Float32Array> | undefined;
   private onDevice: { readonly arenas: Arenas; readonly scales: GPUBuffer } | undefined;
 
   /** Nothing is allocated on the device until `load`. Throws where nothing would train that should. */
@@ -110,10 +112,23 @@ export class AdaptedModel {
     return { inputs, hidden, head };
   }
 
+  /**
+   * Computes the values to start from, where that was not done yet. False where it was stopped meanwhile; it can be
+   * asked again and goes on.
+   */
+  async begin(
+    onProgress?: (done: number, total: number) => void,
+    isStopped?: () => boolean,
+  ): Promise<boolean> {
+    this.begun ??= await this.options.initial.compute(onProgress, isStopped);
+    return this.begun !== undefined;
+  }
+
   /** Loads what has been traced and is not on the device yet, and gives every traced value its place. */
   async load(onProgress?: (loadedBytes: number, totalBytes: number) => void): Promise<void> {
+    await this.begin();
     await this.frozen.load(onProgress);
-    this.onDevice ??= this.allocate();
+    this.onDevice ??= this.allocate(this.begun!);
     const { arenas, scales } = this.onDevice;
     for (const parameter of this.unbound.parameters.splice(0)) arenas.bind(parameter);
     const size = 4 * Math.max(1, this.selection.lora.length);
@@ -143,7 +158,8 @@ export class AdaptedModel {
   /** What it takes on the device, known before anything is loaded. */
   bytes(): { readonly base: number; readonly adapter: number; readonly optimizer: number } {
     const arena = this.layout.bytes();
-    const adapter = arena + this.scalesBytes() + (this.norms?.bytes().norms ?? 0);
+    const adapter =
+      arena + this.layout.constantsTotal() + this.scalesBytes() + (this.norms?.bytes().norms ?? 0);
     return { base: this.frozen.bytes(), adapter, optimizer: this.trains ? 3 * arena : 0 };
   }
 
@@ -183,10 +199,12 @@ export class AdaptedModel {
     return scales;
   }
 
-  private allocate() {
-    const { gpu, layout, options, selection, trains } = this;
+  private allocate(initial: ReadonlyMap<string, Float32Array>) {
+    const { gpu, layout, selection, trains } = this;
     const arenas = new Arenas(gpu, layout, { trains });
-    for (const [key, values] of options.initial) arenas.write("parameters", key, values);
+    const missing = [...layout.constants.keys()].find((key) => !initial.has(key));
+    if (missing !== undefined) throw new GraftError("no-start", `The ${missing} was not computed.`);
+    for (const [key, values] of initial) arenas.write("parameters", key, values);
     const scales = gpu.create("scales", this.scalesBytes(), "adapter");
     gpu.device.queue.writeBuffer(
       scales,

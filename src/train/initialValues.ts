@@ -1,24 +1,26 @@
 /** Trainable tensors between files and engine: where a run starts from, and how the end is written. */
 import type { StoredTensor } from "../base/bytes.ts";
-import { FormatError } from "../base/errors.ts";
+import { ConfigError, FormatError } from "../base/errors.ts";
 import {
   type AdapterEntry,
   adapterEntries,
   loraBiasKey,
   loraKey,
   magnitudeKey,
+  startKey,
 } from "../lora/adapterKeys.ts";
-import { initialStart } from "../lora/init.ts";
+import { baseStart } from "../lora/baseStart.ts";
+import { initialStart, type LoraStart } from "../lora/init.ts";
 import type { LoadedAdapter } from "../lora/readAdapter.ts";
 import { rowNorms } from "../lora/rowNorms.ts";
 import { type Adapter, baseRows, baseValues } from "../lora/strength.ts";
-import type { Selection } from "../lora/targets.ts";
+import type { LoraTarget, Selection } from "../lora/targets.ts";
 import { transpose } from "../models/frozen.ts";
 import type { Model } from "../models/transformer.ts";
 import type { AdaptedModel } from "./adaptedModel.ts";
 import type { RunConfig } from "./runFile.ts";
 
-/** Every trainable tensor as it is now, by PEFT's key and in PEFT's orientation. */
+/** Every trainable tensor as it is now, by PEFT's key and in PEFT's orientation, and what began as a part of the base. */
 export async function trainedValues(adapted: AdaptedModel): Promise<Map<string, Float32Array>> {
   const { model, selection } = adapted;
   const values = new Map<string, Float32Array>();
@@ -26,6 +28,7 @@ export async function trainedValues(adapted: AdaptedModel): Promise<Map<string, 
     const engine = await adapted.read(entry.key);
     values.set(entry.key, turned(model, entry) ? turnBack(engine, entry.shape) : engine);
   }
+  for (const key of adapted.layout.constants.keys()) values.set(key, await adapted.read(key));
   return values;
 }
 
@@ -67,38 +70,107 @@ function floats(bytes: Uint8Array): Float32Array {
   return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
 }
 
-/** Starting values, in the engine's orientation: of the adapter, or fresh halves and copies of the base. */
-export async function initialValues(
+/** Values to start from, by PEFT's key, in the engine's orientation. */
+export interface StartingValues {
+  /** Those that are computed from the base may take long; undefined where that was stopped. Asked again, it goes on. */
+  compute(
+    onProgress?: (done: number, total: number) => void,
+    isStopped?: () => boolean,
+  ): Promise<ReadonlyMap<string, Float32Array> | undefined>;
+}
+
+/** Those of the adapter, or fresh halves and copies of the base. */
+export function initialValues(
   model: Model,
   selection: Selection,
   run: RunConfig,
   loaded: LoadedAdapter | undefined,
-): Promise<Map<string, Float32Array>> {
+): StartingValues {
   const initial = new Map<string, Float32Array>();
-  for (const target of loaded ? [] : selection.lora) {
-    const { name, kind } = target.module;
-    const { a, b, bias } = initialStart(target, run.lora.init_lora_weights, run.train.seed);
-    initial.set(loraKey(name, "lora_A", kind), a);
-    initial.set(loraKey(name, "lora_B", kind), b);
-    if (bias) initial.set(loraBiasKey(name), bias);
+  const ofBase = selection.lora.filter(({ fromBase }) => fromBase !== null);
+  return {
+    compute: async (onProgress, isStopped) => {
+      for (const [i, target] of ofBase.entries()) {
+        if (isStopped?.()) return undefined;
+        onProgress?.(i, ofBase.length);
+        if (!initial.has(startKey(target.module.name, "lora_A"))) await startFromBase(target);
+      }
+      for (const target of loaded ? [] : selection.lora) if (target.fromBase === null) await start(target);
+      for (const entry of adapterEntries(selection)) if (!initial.has(entry.key)) await take(entry);
+      return initial;
+    },
+  };
+
+  async function startFromBase(target: LoraTarget): Promise<void> {
+    if (loaded) {
+      setStart(initial, target, await startOfLoaded(model, target));
+      return;
+    }
+    const { name } = target.module;
+    const matrix = await model.matrix(name);
+    const begun = baseStart(matrix, target, run.train.seed);
+    setStart(initial, target, begun);
+    setHalves(target, begun);
+    // What was taken out of W is put back by A and B: the rows are as long as W's.
+    if (target.hasMagnitude) initial.set(magnitudeKey(name), rowNorms(matrix));
+  }
+
+  async function start(target: LoraTarget): Promise<void> {
+    const { name } = target.module;
+    const begun = initialStart(target, run.lora.init_lora_weights, run.train.seed);
+    setHalves(target, begun);
+    if (begun.bias) initial.set(loraBiasKey(name), begun.bias);
     if (target.hasMagnitude) {
-      initial.set(magnitudeKey(name), rowNorms(await model.matrix(name), { a, b, scale: target.scale }));
+      initial.set(magnitudeKey(name), rowNorms(await model.matrix(name), { ...begun, scale: target.scale }));
     }
   }
-  for (const entry of adapterEntries(selection)) {
-    if (initial.has(entry.key)) continue;
+
+  function setHalves({ module: { name, kind } }: LoraTarget, { a, b }: LoraStart): void {
+    initial.set(loraKey(name, "lora_A", kind), a);
+    initial.set(loraKey(name, "lora_B", kind), b);
+  }
+
+  async function take(entry: AdapterEntry): Promise<void> {
     const values = loaded?.values.get(entry.key) ?? (await valuesOfBase(model, selection, entry));
     if (!values) throw new FormatError("tensor-missing", `The adapter has no "${entry.key}".`);
     initial.set(entry.key, toEngine(model, entry, values));
   }
-  return initial;
 }
 
-/** An adapter's values in the engine's orientation. */
-export function engineValues(model: Model, { selection, values }: Adapter): Map<string, Float32Array> {
-  return new Map(
-    adapterEntries(selection).map((entry) => [entry.key, toEngine(model, entry, values.get(entry.key)!)]),
+/** Takes in what a module began as, as the second pair of its low-rank path wants it. */
+export function setStart(
+  values: Map<string, Float32Array>,
+  { module: { name } }: LoraTarget,
+  { a, b }: LoraStart,
+): void {
+  values.set(startKey(name, "lora_A"), a);
+  values.set(
+    startKey(name, "lora_B"),
+    b.map((value) => -value),
   );
+}
+
+/** What a module of an adapter that is loaded began as, found again in the base. */
+export async function startOfLoaded(model: Model, target: LoraTarget): Promise<LoraStart> {
+  const { name, kind } = target.module;
+  if (kind === "head" && model.config.tied) {
+    throw new ConfigError(
+      "start-unknown",
+      `init_lora_weights is "${target.fromBase}", and the adapter has ${name}, which is the embedding too: PEFT takes the start out of both, so it was trained on another embedding than the base's.`,
+      "Convert it to plain LoRA where it was trained: PEFT's save_pretrained takes path_initial_model_for_weight_conversion.",
+    );
+  }
+  // A start that depends on the seed is refused before.
+  return baseStart(await model.matrix(name), target, 0);
+}
+
+/** Those of an adapter that is plain. */
+export function engineValues(model: Model, { selection, values }: Adapter): StartingValues {
+  const entries = adapterEntries(selection);
+  return {
+    compute: async () =>
+      new Map(entries.map((entry) => [entry.key, toEngine(model, entry, values.get(entry.key)!)])),
+  };
 }
 
 function toEngine(model: Model, entry: AdapterEntry, values: Float32Array): Float32Array {

@@ -36,10 +36,12 @@ export class KeptValues {
   }
 
   private copy(from: readonly GPUBuffer[], to: readonly GPUBuffer[]): void {
-    const { device } = this.adapted.gpu;
-    const encoder = device.createCommandEncoder();
-    for (const [i, buffer] of from.entries()) encoder.copyBufferToBuffer(buffer, 0, to[i]!, 0, buffer.size);
-    device.queue.submit([encoder.finish()]);
+    const { gpu, layout } = this.adapted;
+    const encoder = gpu.device.createCommandEncoder();
+    for (const [i, bytes] of layout.chunkBytes.entries()) {
+      encoder.copyBufferToBuffer(from[i]!, 0, to[i]!, 0, bytes);
+    }
+    gpu.device.queue.submit([encoder.finish()]);
   }
 
   private prepared(): readonly GPUBuffer[] {

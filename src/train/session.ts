@@ -13,6 +13,7 @@ import type { Gpu } from "../gpu/device.ts";
 import type { Kernels } from "../gpu/kernels.ts";
 import { exportConfig, reexportConfig } from "../lora/exportConfig.ts";
 import { modelCard } from "../lora/modelCard.ts";
+import { type AdapterContent, plainLora } from "../lora/plainLora.ts";
 import { configWithWhole, withRequiresGrad } from "../lora/requiresGrad.ts";
 import type { Adapter } from "../lora/strength.ts";
 import { selectModules } from "../lora/targets.ts";
@@ -183,7 +184,7 @@ export class Session {
       frozen: sources.base?.frozen,
       selection,
       loraDropout: (loaded?.files.config ?? run.lora).lora_dropout,
-      initial: await initialValues(model, selection, run, loaded?.adapter),
+      initial: initialValues(model, selection, run, loaded?.adapter),
     });
     const trainer = new Trainer({ adapted, train: run.train, rows: tokenised.rows, ...options });
     const evaluator = heldOut && new Evaluator(adapted, heldOut.rows);
@@ -230,12 +231,17 @@ export class Session {
     this.summary = parts.summary;
   }
 
-  /** Loads the model, compiles every pipeline and allocates what the summary says; nothing stays where it fails. */
-  async prepare(): Promise<void> {
+  /**
+   * Loads the model, compiles every pipeline and allocates what the summary says; nothing stays where it fails. False
+   * where it was stopped before, while it computed what to start from; asked again, it goes on.
+   */
+  async prepare(isStopped?: () => boolean): Promise<boolean> {
+    if (!(await this.trainer.begin(isStopped))) return false;
     const undo = this.adapted.gpu.checkpoint();
     try {
       await this.trainer.prepare();
       await this.watch.prepare();
+      return true;
     } catch (thrown) {
       undo();
       throw thrown;
@@ -283,7 +289,14 @@ export class Session {
 
   /** The adapter as it is now, to be used beside others. */
   async trained(): Promise<Adapter> {
-    return { selection: this.adapted.selection, values: await trainedValues(this.adapted) };
+    return this.plain({});
+  }
+
+  /** What is trained now, for the base as it is; `json` is its adapter_config.json. */
+  private async plain(json: JsonObject): Promise<AdapterContent> {
+    const { adapted, loaded, sources } = this;
+    const content = { json, selection: adapted.selection, values: await trainedValues(adapted) };
+    return plainLora(content, loaded?.files.config ?? sources.run.lora);
   }
 
   /** Logits [tokens][vocabulary] of one row, with the adapter as it is now. */
@@ -295,16 +308,17 @@ export class Session {
   async files(facts: ExportFacts): Promise<Map<string, Uint8Array>> {
     this.checkUsable();
     const { adapted, loaded, sources, summary } = this;
-    const { selection } = adapted;
-    const values = await trainedValues(adapted);
-    const config: JsonObject = loaded
+    const config = loaded?.files.config ?? sources.run.lora;
+    const json: JsonObject = loaded
       ? reexportConfig(loaded.files.given)
-      : exportConfig(selection, sources.run.lora, facts.baseModel);
+      : exportConfig(adapted.selection, config, facts.baseModel);
+    const plain = await this.plain(json);
+    const { selection } = plain;
     const kept = tensorsBeside(adapted.model, selection, loaded?.adapter.kept ?? []);
     const files = await writeAdapter(
-      configWithWhole(config, selection),
+      configWithWhole(plain.json, selection),
       selection,
-      (key) => values.get(key)!,
+      (key) => plain.values.get(key)!,
       { kept, types: loaded?.adapter.types ?? new Map() },
     );
     const text = new TextEncoder();
@@ -314,7 +328,8 @@ export class Session {
     const card = modelCard({
       baseModel: facts.baseModel,
       baseLicence: (await statedLicence(sources.model)) ?? null,
-      selection,
+      selection: plain.selection,
+      start: adapted.selection.lora.find(({ fromBase }) => fromBase !== null)?.fromBase ?? null,
       trainableCount: summary.trainableCount,
       totalCount: summary.parameters + summary.trainableCount,
       run: runFileOf(sources.run),

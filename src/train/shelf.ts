@@ -11,6 +11,7 @@ import { type AdapterSource, adapterFolder } from "./adapterFolder.ts";
 import { type AnswerOptions, answersOf } from "./answers.ts";
 import { fitAdapter } from "./openAdapter.ts";
 import { type OpenedBase, stackedModel } from "./openBase.ts";
+import { plainAdapter } from "./plainAdapter.ts";
 import type { Prompt } from "./prompts.ts";
 
 export interface OpenedAdapterFacts extends AdapterFacts {
@@ -59,7 +60,8 @@ export class AdapterShelf<Base extends OpenedBase = OpenedBase> {
     const id = this.opened++;
     try {
       const adapter = await fitAdapter(files, model);
-      this.adapters.set(id, { fitted: () => adapter, template });
+      const plain = (await plainAdapter({ files, adapter }, model)).adapter;
+      this.adapters.set(id, { fitted: () => plain, template });
       return { id, ...adapterFacts(files, success(adapterFit(adapter))) };
     } catch (thrown) {
       const fitted = () => {

@@ -51,7 +51,7 @@ export interface TrainerOptions {
   readonly onProgress?: Progress | undefined;
 }
 
-export type Progress = (stage: "load" | "compile", done: number, total: number) => void;
+export type Progress = (stage: "start" | "load" | "compile", done: number, total: number) => void;
 
 /** What a run will take on the device, known before any of it is allocated. */
 export interface MemoryEstimate {
@@ -173,6 +173,12 @@ export class Trainer {
     await this.options.adapted.kernels.compile(wanted, onProgress);
   }
 
+  /** Computes what the run starts from; false where that was stopped. */
+  begin(isStopped?: () => boolean): Promise<boolean> {
+    const { adapted, onProgress } = this.options;
+    return adapted.begin((done, total) => onProgress?.("start", done, total), isStopped);
+  }
+
   /** Loads the model, compiles every pipeline and allocates what the plan says. */
   async prepare(): Promise<void> {
     const { adapted, onProgress } = this.options;
@@ -187,8 +193,8 @@ export class Trainer {
     await adapted.load((done, total) => onProgress?.("load", done, total));
     loaded = true;
     for (const { role, chunk, value } of this.arenaValues) {
-      const buffer = adapted.chunks(role)[chunk]!;
-      value.storage = { buffer, offset: 0, size: buffer.size };
+      const size = adapted.layout.chunkBytes[chunk]!;
+      value.storage = { buffer: adapted.chunks(role)[chunk]!, offset: 0, size };
     }
     await compiling;
     const scalars = gpu.create("scalars", SCALARS_BYTES, "control");

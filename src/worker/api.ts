@@ -150,11 +150,11 @@ export interface RecordView {
 }
 
 /**
- * Before the first step: bytes of the data, rows that are tokenised, bytes of the base model, pipelines. Of an export:
- * bytes, and then its check.
+ * Before the first step: bytes of the data, rows that are tokenised, modules whose start is computed from the base, bytes
+ * of the base model, pipelines. Of an export: bytes, and then its check.
  */
 export interface Progress {
-  readonly stage: "read" | "encode" | "load" | "compile" | "write" | "check";
+  readonly stage: "read" | "encode" | "start" | "load" | "compile" | "write" | "check";
   readonly done: number;
   readonly total: number;
 }

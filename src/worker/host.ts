@@ -212,9 +212,11 @@ export class TrainHost implements TrainApi {
   ): Promise<Result<TrainOutcome>> {
     const pausesBefore = this.pauses;
     return this.inTurn(async () => {
-      const { session, held } = await this.prepared(onProgress);
+      const { session, held } = this.opened();
       const isStopped = () => this.pauses !== pausesBefore || held.trouble !== undefined;
-      await gathered(onReports, (add) => session.run(add, isStopped));
+      if (await this.prepare(onProgress, isStopped)) {
+        await gathered(onReports, (add) => session.run(add, isStopped));
+      }
       return session.outcome;
     });
   }
@@ -226,8 +228,11 @@ export class TrainHost implements TrainApi {
   ): Promise<Result<readonly string[]>> {
     const stopsBefore = this.answerStops;
     return this.inTurn(async () => {
-      const ask = adapters ? await this.together(adapters, onProgress) : await this.asItIs(onProgress);
       const isStopped = () => this.answerStops !== stopsBefore || this.held?.trouble !== undefined;
+      const ask = adapters
+        ? await this.together(adapters, onProgress, isStopped)
+        : await this.asItIs(onProgress, isStopped);
+      if (!ask) return prompts.map(() => "");
       return gathered(onTexts, (add) => {
         const onText = (prompt: number, text: string): void => add({ prompt, text });
         return ask(prompts, { ...options, onText, isStopped });
@@ -316,25 +321,32 @@ export class TrainHost implements TrainApi {
     await this.inTurn(async () => this.endRun());
   }
 
-  /** The open run, loaded and compiled. */
-  private async prepared(onProgress: (progress: Progress) => void): Promise<OpenRun> {
+  /** Loads and compiles the open run. False where it was stopped before it took anything. */
+  private async prepare(
+    onProgress: (progress: Progress) => void,
+    isStopped: () => boolean,
+  ): Promise<boolean> {
     const run = this.opened();
     this.onProgress = onProgress;
-    if (run.prepared) return run;
+    if (run.prepared) return true;
     try {
-      await run.session.prepare();
+      if (!(await run.session.prepare(isStopped))) return false;
       // Only now has the device seen every command, and said whether its memory was enough.
       await run.held.gpu.device.queue.onSubmittedWorkDone();
       run.prepared = true;
-      return run;
+      return true;
     } catch (thrown) {
       this.endRun();
       throw thrown;
     }
   }
 
-  private async asItIs(onProgress: (progress: Progress) => void): Promise<Ask> {
-    const { session } = await this.prepared(onProgress);
+  private async asItIs(
+    onProgress: (progress: Progress) => void,
+    isStopped: () => boolean,
+  ): Promise<Ask | undefined> {
+    const { session } = this.opened();
+    if (!(await this.prepare(onProgress, isStopped))) return undefined;
     return (prompts, options) => session.answers(prompts, options);
   }
 
@@ -342,12 +354,12 @@ export class TrainHost implements TrainApi {
   private async together(
     uses: readonly AdapterUse[],
     onProgress: (progress: Progress) => void,
-  ): Promise<Ask> {
+    isStopped: () => boolean,
+  ): Promise<Ask | undefined> {
     const shelf = this.shelf ?? new AdapterShelf(this.opened().base, this.startTemplates);
-    const session =
-      shelf.base === this.run?.base && uses.some(({ id }) => id === "run")
-        ? (await this.prepared(onProgress)).session
-        : undefined;
+    const wantsRun = shelf.base === this.run?.base && uses.some(({ id }) => id === "run");
+    if (wantsRun && !(await this.prepare(onProgress, isStopped))) return undefined;
+    const session = wantsRun ? this.opened().session : undefined;
     const onLoad = (done: number, total: number) => onProgress({ stage: "load", done, total });
     const ofRun = session && (() => session.trained());
     return (prompts, options) => shelf.answers(uses, prompts, { ...options, onLoad }, ofRun);

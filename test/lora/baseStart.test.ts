@@ -60,10 +60,18 @@ function storedOf(start: Start) {
   return { name: "w", values: turned ? lying : values, outFeatures: rows, inFeatures: columns, turned };
 }
 
-function targetOf({ rows, columns, r, alpha, rslora, turned }: Start): LoraTarget {
+function targetOf({ rows, columns, r, alpha, rslora, turned }: Start, fromBase: string): LoraTarget {
   const kind = turned ? "conv1d" : "linear";
   const module = { name: "w", kind, inFeatures: columns, outFeatures: rows, parameters: {} } as const;
-  return { module, r, alpha, scale: loraScale(alpha, r, rslora), hasBias: false, hasMagnitude: false };
+  return {
+    module,
+    r,
+    alpha,
+    scale: loraScale(alpha, r, rslora),
+    hasBias: false,
+    hasMagnitude: false,
+    fromBase,
+  };
 }
 
 const dot = (a: Float64Array, b: Float64Array) => a.reduce((sum, value, i) => sum + value * b[i]!, 0);
@@ -84,8 +92,8 @@ describe("a start that is taken from a weight", () => {
     })),
   );
   it.each(all)("adds what PEFT's adds: $name", ({ start, init }) => {
-    const target = targetOf(start);
-    const { a, b } = baseStart(storedOf(start), target, init, 42);
+    const target = targetOf(start, init);
+    const { a, b } = baseStart(storedOf(start), target, 42);
     const { r, columns, rows, largest } = start;
     const at = noise(start.samples[init]!.length, start.seed);
     if (init === "pissa") {
@@ -108,9 +116,9 @@ describe("a start that is taken from a weight", () => {
 
   it("has the singular value in both halves of pissa, and Q with R above its diagonal in those of olora", () => {
     const start = starts[1]!;
-    const target = targetOf(start);
+    const target = targetOf(start, "pissa");
     const { r, columns } = start;
-    const pissa = baseStart(storedOf(start), target, "pissa", 42);
+    const pissa = baseStart(storedOf(start), target, 42);
     const squares = (values: Float32Array) => values.reduce((sum, value) => sum + value * value, 0);
     for (let j = 0; j < r; j++) {
       const row = pissa.a.subarray(j * columns, (j + 1) * columns);
@@ -118,7 +126,7 @@ describe("a start that is taken from a weight", () => {
       expect(squares(row) * target.scale).toBeCloseTo(start.values[j]!, 5);
       expect(squares(column) * target.scale).toBeCloseTo(start.values[j]!, 5);
     }
-    const olora = baseStart(storedOf(start), target, "olora", 42);
+    const olora = baseStart(storedOf(start), targetOf(start, "olora"), 42);
     for (let j = 0; j < r; j++) {
       expect(squares(olora.b.filter((_, i) => i % r === j))).toBeCloseTo(1, 6);
       expect(olora.a.subarray(j * columns, j * columns + j).every((value) => value === 0)).toBe(true);
@@ -129,7 +137,7 @@ describe("a start that is taken from a weight", () => {
     const start = starts.find(({ kind, rows }) => kind === "falling" && rows === 192)!;
     const stored = storedOf(start);
     const kept = (init: string, seed = 42) => {
-      const { a, b } = baseStart(stored, targetOf(start), init, seed);
+      const { a, b } = baseStart(stored, targetOf(start, init), seed);
       const { r, columns, alpha } = start;
       let squares = 0;
       for (let row = 0; row < start.rows; row++) {
@@ -156,7 +164,7 @@ describe("a start that is taken from a weight", () => {
     const stored = storedOf(start);
     stored.values[4] = Number.NaN;
     for (const init of ["pissa", "pissa_niter_2", "olora"]) {
-      expect(() => baseStart(stored, targetOf(start), init, 42)).toThrow(
+      expect(() => baseStart(stored, targetOf(start, init), 42)).toThrow(
         "w.weight holds numbers that are not finite",
       );
     }

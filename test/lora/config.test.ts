@@ -31,7 +31,11 @@ describe("the lora part of a run file", () => {
   });
 
   it.each<[JsonObject, string]>([
-    [{ init_lora_weights: "pissa" }, 'lora.init_lora_weights is "pissa", expected true, false,'],
+    [{ init_lora_weights: "corda" }, 'lora.init_lora_weights is "corda", expected true, false,'],
+    [
+      { init_lora_weights: "pissa_niter_" },
+      'lora.init_lora_weights is "pissa_niter_", expected true, false,',
+    ],
     [{ init_lora_weights: "eva" }, 'lora.init_lora_weights is "eva", expected true, false,'],
     [{ target_parameters: ["experts.gate"] }, "lora.target_parameters is"],
     [{ layer_replication: [[0, 4]] }, "lora.layer_replication is [[0,4]]: stacking layers"],

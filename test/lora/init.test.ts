@@ -4,7 +4,7 @@ import type { LoraTarget } from "../../src/lora/targets.ts";
 
 function target(name: string, inFeatures: number, outFeatures: number, r: number): LoraTarget {
   const module = { name, kind: "linear", inFeatures, outFeatures, parameters: {} } as const;
-  return { module, r, alpha: 1, scale: 1 / r, hasBias: false, hasMagnitude: false };
+  return { module, r, alpha: 1, scale: 1 / r, hasBias: false, hasMagnitude: false, fromBase: null };
 }
 
 const moments = (values: Float32Array) => {
@@ -113,5 +113,5 @@ describe("initial values", () => {
 });
 
 it("refuses ways to begin that are not built", () => {
-  expect(() => initialStart(target("x", 3, 1, 3), "pissa", 1)).toThrow('init_lora_weights is "pissa"');
+  expect(() => initialStart(target("x", 3, 1, 3), "corda", 1)).toThrow('init_lora_weights is "corda"');
 });

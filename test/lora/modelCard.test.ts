@@ -6,6 +6,7 @@ const facts: CardFacts = {
   baseModel: 'org/base: "small"',
   baseLicence: "apache-2.0",
   selection: runOn("llama", { r: 4, modules_to_save: ["lm_head"] }),
+  start: null,
   trainableCount: 123,
   totalCount: 4567,
   run: { lora: { r: 4 }, train: { seed: 1 } },

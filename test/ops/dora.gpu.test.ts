@@ -14,8 +14,8 @@ interface NormCase {
   readonly width: number;
   readonly rank: number;
   readonly format: StoredFormat;
-  /** B is zero; or s·B·A undoes all of W but a hundredth. */
-  readonly change?: "none" | "opposing";
+  /** B is zero; or s·B·A undoes all of W but a hundredth; or there is a second pair, any or one that cancels the first. */
+  readonly change?: "none" | "opposing" | "second pair" | "cancelled";
 }
 
 const scaleOf = Float64Array.of(-7, 0.5);
@@ -27,6 +27,11 @@ async function checkNorms(bench: KernelBench, test: NormCase): Promise<void> {
   const a = bench.normal(rank * width);
   const b = bench.normal(out * rank).map((value) => (change === "none" ? 0 : value));
   const own = b.subarray(start * rank, end * rank);
+  const second =
+    change === "cancelled"
+      ? { a, b: b.map((value) => -value) }
+      : { a: bench.normal(rank * width), b: bench.normal(out * rank) };
+  const isPaired = change === "second pair" || change === "cancelled";
   let { values: w, tensor } = stored;
   if (change === "opposing") {
     const minus = Float64Array.from({ length: rows * width }, (_, i) => {
@@ -48,6 +53,12 @@ async function checkNorms(bench: KernelBench, test: NormCase): Promise<void> {
       guard,
       a: { shape: [rank, width], values: a },
       b: { shape: [out, rank], values: b },
+      ...(isPaired
+        ? {
+            secondB: { shape: [out, rank], values: second.b },
+            secondA: { shape: [rank, width], values: second.a },
+          }
+        : {}),
     },
     states: {
       scales: { shape: [2], values: scaleOf },
@@ -55,31 +66,48 @@ async function checkNorms(bench: KernelBench, test: NormCase): Promise<void> {
     },
     trace: (graph, values) => {
       const slice = { rowStart: start, rows, value: values.w! };
+      const pair = isPaired ? { start: { a: values.secondA!, b: values.secondB! } } : {};
       updateNorms(
         graph,
         slice,
-        { a: values.a!, b: values.b!, scale: 1 },
+        { a: values.a!, b: values.b!, scale: 1, ...pair },
         { lengths: values.lengths!, scales: values.scales!, norm: values.norm! },
       );
       return {};
     },
   });
   const found = result.state("norm");
-  const wanted = norms(w, { rank, scale: 0.5, a, b: own }, sizes);
+  // Two pairs are one of twice the rank.
+  const added = {
+    a: Float64Array.of(...a, ...second.a),
+    b: beside(own, second.b.subarray(start * rank), rank),
+  };
+  const factors = isPaired ? { rank: 2 * rank, ...added } : { rank, a, b: own };
+  const wanted = norms(w, { scale: 0.5, ...factors }, sizes);
   // Each row by itself, within the bound of docs/lora.md; a software device has four invocations a row.
-  const sums = rank + width / 16 + 2 + 8;
+  const sums = factors.rank + width / 16 + 2 + 8;
   const sizeOf = (values: Float64Array, row: number) =>
     Math.hypot(...values.subarray(row * width, (row + 1) * width));
   wanted.forEach((value, o) => {
     let change = 0;
-    for (let j = 0; j < rank; j++) change += 0.5 * Math.abs(own[o * rank + j]!) * sizeOf(a, j);
+    for (let j = 0; j < factors.rank; j++) {
+      change += 0.5 * Math.abs(factors.b[o * factors.rank + j]!) * sizeOf(factors.a, j);
+    }
     const tolerance = 0.5 * sums * 2 ** -24 * ((lengths[o]! + change) / value) ** 2 + 2 ** -22;
     bench.compare(`n[${o}]`, [found[o]!], [value], tolerance);
   });
-  if (change === "none" && found.some((value, o) => value !== lengths[o])) {
-    throw new Error("a zero B changes the norm");
+  if ((change === "none" || change === "cancelled") && found.some((value, o) => value !== lengths[o])) {
+    throw new Error("what adds nothing changes the norm");
   }
   if (result.state("scales").some((scale, i) => scale !== scaleOf[i])) throw new Error("the scales changed");
+}
+
+/** [rows, 2 · rank] of two [rows, rank]. */
+function beside(left: Float64Array, right: Float64Array, rank: number): Float64Array {
+  return Float64Array.from({ length: 2 * left.length }, (_, i) => {
+    const [row, column] = [Math.floor(i / (2 * rank)), i % (2 * rank)];
+    return column < rank ? left[row * rank + column]! : right[row * rank + column - rank]!;
+  });
 }
 
 interface Case {
@@ -193,6 +221,8 @@ const normCases: readonly NormCase[] = [
   { out: 70, start: 3, end: 70, width: 68, rank: 16, format: "bf16" },
   { out: 10, start: 0, end: 10, width: 37, rank: 4, format: "f32", change: "none" },
   { out: 10, start: 0, end: 10, width: 64, rank: 4, format: "f32", change: "opposing" },
+  { out: 24, start: 8, end: 19, width: 70, rank: 5, format: "bf16", change: "second pair" },
+  { out: 10, start: 0, end: 10, width: 37, rank: 3, format: "f32", change: "cancelled" },
 ];
 const two = [
   [20, "adapted"],

@@ -24,25 +24,35 @@ interface Case {
   readonly capacity?: number;
   /** Each B has a bias. */
   readonly biased?: boolean;
+  /** Each module has a second pair, which does not train: any, or one that cancels the first. */
+  readonly start?: "any" | "cancels";
 }
 
 async function check(bench: KernelBench, test: Case): Promise<void> {
   const { rows, width, out, branch = false, frozen = false, leaf = false, biased = false } = test;
-  const modules: Factors[] = test.modules.map(([rowStart, height, rank, scale]) => ({
-    rowStart,
-    scale: scaleOf[scale]!,
-    rank,
-    a: bench.normal(rank * width),
-    b: bench.normal(height * rank),
-    ...(biased ? { bias: bench.normal(height) } : {}),
-  }));
+  const modules: Factors[] = test.modules.map(([rowStart, height, rank, scale]) => {
+    const [a, b] = [bench.normal(rank * width), bench.normal(height * rank)];
+    const start =
+      test.start === "cancels"
+        ? { a, b: b.map((value) => -value) }
+        : { a: bench.normal(rank * width), b: bench.normal(height * rank) };
+    return {
+      ...{ rowStart, scale: scaleOf[scale]!, rank, a, b },
+      ...(biased ? { bias: bench.normal(height) } : {}),
+      ...(test.start ? { start } : {}),
+    };
+  });
   const guard = { shape: [67], values: bench.normal(67) };
   const parameters: Record<string, Tensor> = { first: guard };
-  modules.forEach(({ rank, a, b, bias }, i) => {
+  modules.forEach(({ rank, a, b, bias, start }, i) => {
     parameters[`a${i}`] = { shape: [rank, width], values: a, grad: !frozen };
     parameters[`between${i}`] = guard;
     parameters[`b${i}`] = { shape: [b.length / rank, rank], values: b, grad: !frozen };
     if (bias) parameters[`bias${i}`] = { shape: [bias.length], values: bias, grad: !frozen };
+    if (start) {
+      parameters[`startB${i}`] = { shape: [b.length / rank, rank], values: start.b };
+      parameters[`startA${i}`] = { shape: [rank, width], values: start.a };
+    }
   });
   const x = bench.normal(rows * width);
   const [u, v] = [bench.normal(rows * out), bench.normal(rows * out)];
@@ -60,19 +70,26 @@ async function check(bench: KernelBench, test: Case): Promise<void> {
     states: { scales: { shape: [scaleOf.length], values: scaleOf } },
     trace: (graph, values) => {
       const before = add(graph, values.u!, values.v!);
-      const adapted = test.modules.map(([rowStart, rows, , scale], i) => ({
-        rowStart,
-        rows,
-        a: values[`a${i}`]!,
-        b: values[`b${i}`]!,
-        bias: values[`bias${i}`],
-        scale,
-      }));
+      const adapted = test.modules.map(([rowStart, rows, , scale], i) => {
+        const [startA, startB] = [values[`startA${i}`], values[`startB${i}`]];
+        return {
+          rowStart,
+          rows,
+          a: values[`a${i}`]!,
+          b: values[`b${i}`]!,
+          bias: values[`bias${i}`],
+          start: startA && startB && { a: startA, b: startB },
+          scale,
+        };
+      });
       const y = lowRankPath(graph, values.x!, before, adapted, values.scales!);
       return branch ? { y, before, z: add(graph, values.x!, values.x!) } : { y };
     },
     seeds: branch ? { y: dy, before: dbefore, z: dz } : { y: dy },
   });
+  if (test.start === "cancels" && result.output("y").some((value, i) => value !== Math.fround(before[i]!))) {
+    throw new Error("two pairs that cancel change y");
+  }
   const expected = backward(x, modules, { width, out }, dy);
   bench.compare("y", result.output("y"), forward(x, before, modules, { width, out }));
   if (branch) bench.compare("the old y", result.output("before"), before);
@@ -87,6 +104,7 @@ async function check(bench: KernelBench, test: Case): Promise<void> {
   });
   // What lies around the factors in the arena is not theirs to change, nor the scales.
   const around = ["first", ...modules.map((_, i) => `between${i}`)];
+  if (test.start) around.push(...modules.flatMap((_, i) => [`startA${i}`, `startB${i}`]));
   for (const name of frozen ? Object.keys(parameters) : around) {
     if (result.gradient(name).some((change) => change !== 0))
       throw new Error(`the gradient of ${name} changed`);
@@ -111,6 +129,10 @@ const cases: readonly Case[] = [
   { rows: 6, width: 20, out: 49, modules: fused, frozen: true },
   { rows: 17, width: 12, out: 49, modules: fused, biased: true },
   { rows: 6, width: 20, out: 49, modules: fused, biased: true, frozen: true },
+  { rows: 17, width: 12, out: 49, modules: fused, start: "any", branch: true },
+  { rows: 6, width: 21, out: 49, modules: fused, start: "any", biased: true },
+  { rows: 6, width: 20, out: 49, modules: fused, start: "any", frozen: true },
+  { rows: 9, width: 67, out: 49, modules: fused, start: "cancels", leaf: true },
   // More rows of W than a workgroup of four each; the last ones are three.
   { rows: 3, width: 5, out: 303, modules: [[0, 303, 2, 1]], biased: true },
   // Whole tiles of rows, and two or three left over of everything else.
@@ -133,7 +155,9 @@ export const suite = await kernelSuite(
   cases.map((test) => ({
     name: `[${test.rows}, ${test.width}] to ${test.out}, ranks ${test.modules.map(([, , rank]) => rank)}${
       test.branch ? ", added to other branches" : ""
-    }${test.biased ? ", with biases" : ""}${test.frozen ? ", frozen" : ""}${test.leaf ? ", no dx" : ""}`,
+    }${test.biased ? ", with biases" : ""}${
+      test.start === "any" ? ", second pairs" : test.start ? ", second pairs that cancel" : ""
+    }${test.frozen ? ", frozen" : ""}${test.leaf ? ", no dx" : ""}`,
     passes: [
       "down",
       "up",

@@ -8,8 +8,9 @@ const x = sequence(rows * width, 1);
 const y = sequence(rows * out, 2);
 const dy = sequence(rows * out, 3);
 // Rows 0, 4 and 8 belong to no module.
+const start = { a: sequence(width, 9), b: sequence(3, 10) };
 const modules: readonly Factors[] = [
-  { rowStart: 5, scale: 0.5, rank: 1, a: sequence(width, 4), b: sequence(3, 5) },
+  { rowStart: 5, scale: 0.5, rank: 1, a: sequence(width, 4), b: sequence(3, 5), start },
   { rowStart: 1, scale: 3, rank: 2, a: sequence(2 * width, 6), b: sequence(3 * 2, 7), bias: sequence(3, 8) },
 ];
 const withFactor = (index: number, factor: Partial<Factors>) =>
@@ -20,6 +21,13 @@ it("is y + s·((x·Aᵀ)·Bᵀ + bias) in the module's rows and y elsewhere", ()
   const module = { rowStart: 1, scale: 2, ...factors, bias: Float64Array.of(11) };
   const got = forward(Float64Array.of(1, -1), Float64Array.of(10, 20, 30), [module], { width: 2, out: 3 });
   expect([...got]).toEqual([10, 20 + 2 * ((3 - 5) * 7 + 11), 30]);
+});
+
+it("is what the second pair adds, too", () => {
+  const start = { a: Float64Array.of(1, 1), b: Float64Array.of(-4) };
+  const module = { rowStart: 0, scale: 2, rank: 1, a: Float64Array.of(3, 5), b: Float64Array.of(7), start };
+  const got = forward(Float64Array.of(1, 2), Float64Array.of(10), [module], { width: 2, out: 1 });
+  expect([...got]).toEqual([10 + 2 * (13 * 7 - 3 * 4)]);
 });
 
 it("dx equals central differences", () => {

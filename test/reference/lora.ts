@@ -1,6 +1,6 @@
 /**
- * Float64 oracle of shaders/lora.wgsl, by way of the dense change of the matrix: ΔW = s·B·A in the rows of each
- * module, and s·bias beside it. x, dx [rows, width]; y, dy [rows, out].
+ * Float64 oracle of shaders/lora.wgsl, by way of the dense change of the matrix: ΔW = s·(B·A + B₀·A₀) in the rows of
+ * each module, and s·bias beside it. x, dx [rows, width]; y, dy [rows, out].
  */
 export interface Factors {
   readonly rowStart: number;
@@ -12,6 +12,8 @@ export interface Factors {
   readonly b: Float64Array;
   /** [height] */
   readonly bias?: Float64Array;
+  /** A second pair of the same shapes, which adds its own change and does not train. */
+  readonly start?: { readonly a: Float64Array; readonly b: Float64Array };
 }
 
 export interface Sizes {
@@ -21,11 +23,14 @@ export interface Sizes {
 
 function change(modules: readonly Factors[], { width, out }: Sizes): Float64Array {
   const delta = new Float64Array(out * width);
-  for (const { rowStart, scale, rank, a, b } of modules) {
+  for (const { rowStart, scale, rank, a, b, start } of modules) {
     for (let o = 0; o < b.length / rank; o++) {
       for (let k = 0; k < width; k++) {
         let sum = 0;
-        for (let j = 0; j < rank; j++) sum += b[o * rank + j]! * a[j * width + k]!;
+        for (let j = 0; j < rank; j++) {
+          sum += b[o * rank + j]! * a[j * width + k]!;
+          if (start) sum += start.b[o * rank + j]! * start.a[j * width + k]!;
+        }
         delta[(rowStart + o) * width + k]! += scale * sum;
       }
     }

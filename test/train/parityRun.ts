@@ -9,6 +9,8 @@ import { openSafetensors } from "../../src/formats/safetensors.ts";
 import { arraySource } from "../../src/formats/sources.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import type { Kernels } from "../../src/gpu/kernels.ts";
+import { loraKey } from "../../src/lora/adapterKeys.ts";
+import type { LoraTarget } from "../../src/lora/targets.ts";
 import type { OpenedBase } from "../../src/train/openBase.ts";
 import { parseRunFile, type RunConfig } from "../../src/train/runFile.ts";
 import { Session } from "../../src/train/session.ts";
@@ -117,6 +119,7 @@ export async function replay(
     );
   const mine = await readTensors(files.get("adapter_model.safetensors")!);
   for (const { key } of session.adapted.selection.requiresGrad?.beside ?? []) mine.delete(key);
+  for (const target of session.adapted.selection.lora) if (target.fromBase) keepOwnHalf(mine, target);
   const before = await readTrained(`${folder}/initial`);
   const after = await readTrained(`${folder}/final`);
   return {
@@ -139,6 +142,16 @@ async function writeExport(
   const { ids } = JSON.parse(readFileSync(`${run}/logits.json`, "utf8")) as { ids: number[] };
   const logits = (await session.logits(Uint32Array.from(ids))).map((row) => [...row]);
   writeFileSync(join(into, "logits.json"), JSON.stringify({ ids, logits }));
+}
+
+/** An adapter that began as a part of the base is exported with that beside it; PEFT's is compared without. */
+function keepOwnHalf(tensors: Tensors, { module, r }: LoraTarget): void {
+  const [a, b] = [loraKey(module.name, "lora_A"), loraKey(module.name, "lora_B")];
+  tensors.set(a, tensors.get(a)!.subarray(0, r * module.inFeatures));
+  tensors.set(
+    b,
+    tensors.get(b)!.filter((_, i) => i % (2 * r) < r),
+  );
 }
 
 function kindOf(key: string): string {

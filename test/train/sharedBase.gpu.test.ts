@@ -35,7 +35,7 @@ it.each([
   const guest = new AdaptedModel({
     ...{ gpu, kernels, model: owner.adapted.model, frozen: owner.adapted.frozen, loraDropout: 0 },
     selection: other.adapted.selection,
-    initial: values,
+    initial: { compute: async () => values },
   });
   expect(await logitsOf(guest, ids)).toEqual(wanted);
   expect(gpu.bytes.get("base")).toBe(held + added);
