@@ -1,6 +1,7 @@
 /** A WebGPU device in Node, from Dawn. Which driver it finds is settled by the environment (scripts/gpu-env.mjs). */
 import { DeviceError } from "../base/errors.ts";
 import { adapterLimits, describeAdapter, helpfulFeatures } from "../gpu/request.ts";
+import { faultError, lostError } from "../worker/device.ts";
 
 export interface NodeDevice {
   readonly gpu: GPU;
@@ -66,4 +67,12 @@ function requiredLimits(
   if (limits === "default") return {};
   if (limits !== "adapter") return { ...limits };
   return adapterLimits(adapter);
+}
+
+/** Rejects when the device is lost, or fails at something it was asked to do. */
+export function trouble(device: GPUDevice): Promise<never> {
+  return new Promise((_, reject) => {
+    void device.lost.then((info) => reject(lostError(info)));
+    device.addEventListener("uncapturederror", ({ error }) => reject(faultError(error)));
+  });
 }

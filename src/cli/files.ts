@@ -50,6 +50,12 @@ export async function openDirectory(path: string): Promise<FileSet> {
   return mapFileSet(resolve(path), sources);
 }
 
+/** An adapter: a folder, or one file with it. */
+export async function openAdapterPath(path: string): Promise<ByteSource | FileSet> {
+  const isFile = (await stat(path).catch(() => undefined))?.isFile() ?? false;
+  return isFile ? fileSource(path) : openDirectory(path);
+}
+
 /** Files of rows. A folder stands for all its files whose names tell a format that is read, in the order of their names. */
 export async function openRows(paths: readonly string[]): Promise<ByteSource[]> {
   const sources: ByteSource[] = [];

@@ -10,15 +10,14 @@ import type { SampleReport } from "../train/reports.ts";
 import { parseRunFile } from "../train/runFile.ts";
 import type { SelfCheck } from "../train/selfCheck.ts";
 import { Session } from "../train/session.ts";
-import { faultError, lostError } from "../worker/device.ts";
-import { requestNodeDevice } from "./device.ts";
-import { fileSource, openDirectory, openRows } from "./files.ts";
+import { requestNodeDevice, trouble } from "./device.ts";
+import { fileSource, openAdapterPath, openDirectory, openRows } from "./files.ts";
 import { StagedFiles } from "./staged.ts";
 import { openChatTemplate, startTemplateThread } from "./templates.ts";
 import { trainableLines } from "./trainables.ts";
 
 const USAGE = `npm run train -- --model DIR --data FILE|DIR… --config run.json
-  [--eval-data FILE|DIR…] [--faulty refuse|skip] [--adapter DIR] [--out DIR]`;
+  [--eval-data FILE|DIR…] [--faulty refuse|skip] [--adapter DIR|ZIP|GGUF] [--out DIR]`;
 
 function readArguments() {
   const options = {
@@ -53,14 +52,6 @@ function progress(text: string): void {
 function bar(done: number, total: number): string {
   const filled = Math.round((20 * done) / Math.max(1, total));
   return `[${"#".repeat(filled)}${".".repeat(20 - filled)}] ${done}/${total}`;
-}
-
-/** Rejects when the device is lost, or fails at something it was asked to do. */
-function trouble(device: GPUDevice): Promise<never> {
-  return new Promise((_, reject) => {
-    void device.lost.then((info) => reject(lostError(info)));
-    device.addEventListener("uncapturederror", ({ error }) => reject(faultError(error)));
-  });
 }
 
 /** Faulty rows that are told one by one, and columns by their names. */
@@ -114,7 +105,7 @@ async function main(): Promise<void> {
   );
   progress("");
   const model = await openDirectory(given.model);
-  const adapter = given.adapter === undefined ? undefined : await openDirectory(given.adapter);
+  const adapter = given.adapter === undefined ? undefined : await openAdapterPath(given.adapter);
 
   const node = await requestNodeDevice();
   console.log(`device     ${node.description}`);

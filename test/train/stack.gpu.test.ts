@@ -84,8 +84,8 @@ describe("an adapter's strength", () => {
       expect(same(between, bare)).toBe(false);
       expect(same(between, tuned)).toBe(false);
     }
-    const { lora, whole } = adapter.selection;
-    const layers = [...lora, ...whole].map(({ module }) => layerOf(module.name));
+    const { lora, whole, tokens } = adapter.selection;
+    const layers = [...lora, ...whole, ...tokens].map(({ module }) => layerOf(module.name));
     const off = new Set(layers.filter((layer) => layer !== undefined));
     if (off.size === new Set(layers).size) expect(same(await at(1, off), bare)).toBe(true);
     if (off.size > 1) expect(same(await at(1, new Set([1])), tuned)).toBe(false);
