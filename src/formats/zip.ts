@@ -16,8 +16,9 @@ const [END_BYTES, ENTRY_BYTES, FILE_BYTES] = [22, 46, 30];
 /** The end may be followed by a comment of so many bytes. */
 const MAX_COMMENT = 0xffff;
 const MAX_ENTRIES = 10_000;
-/** What one byte of deflated data can become at most, and what is unpacked at most. */
-const MAX_RATIO = 1032;
+/** What is unpacked at most: so much of anything, beyond it so many bytes of each, and never more than one array holds. */
+const UNPACKED_FREELY = 2 ** 26;
+const MAX_RATIO = 20;
 const MAX_UNPACKED = 2 ** 31 - 1;
 
 const REMEDY = "Unpack it, and choose the folder.";
@@ -41,7 +42,7 @@ export async function openZip(source: ByteSource, wanted: string): Promise<FileS
   const [home] = homes.sort((a, b) => a.split("/").length - b.split("/").length);
   if (home === undefined) {
     const paths = show(entries.slice(0, 20).map(({ path }) => path));
-    throw new FormatError("zip", `${source.name} holds no ${wanted}; it holds ${paths}.`);
+    throw new FormatError("zip", `${source.name} holds no ${wanted}; it holds ${paths}.`, REMEDY);
   }
   const folder = home.slice(0, home.length - wanted.length);
   const files = new Map<string, ByteSource>();
@@ -106,11 +107,20 @@ function entryOf(source: ByteSource, view: DataView, at: number, path: string): 
   const isDeflated = method === 8;
   if (view.getUint16(at + 8, true) & 1) throw broken(source, `${show(path)} is encrypted`);
   if (method !== 0 && !isDeflated) throw broken(source, `${show(path)} is packed by method ${method}`);
-  const most = isDeflated ? Math.min(MAX_UNPACKED, MAX_RATIO * packedBytes) : packedBytes;
+  if (leavesFolder(path)) throw broken(source, `it holds ${show(path)}, which leads out of it`);
+  const most = isDeflated
+    ? Math.min(MAX_UNPACKED, Math.max(UNPACKED_FREELY, MAX_RATIO * packedBytes))
+    : packedBytes;
   if (bytes > most || (!isDeflated && bytes < packedBytes)) {
     throw broken(source, `${show(path)} would have ${bytes} bytes, made of ${packedBytes}`);
   }
   return { path, isDeflated, packedBytes, bytes, start: view.getUint32(at + 42, true) };
+}
+
+/** A path from the root, of a drive, or that climbs out of the folder it is unpacked in. */
+function leavesFolder(path: string): boolean {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+  return /^\/|[\\:\u0000-\u001f]/.test(path) || path.split("/").includes("..");
 }
 
 function entrySource(source: ByteSource, entry: Entry, name: string): ByteSource {

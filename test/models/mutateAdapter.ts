@@ -1,4 +1,5 @@
 /** Adapter files as a bad download, a bad tool or a bad stranger would spoil them, drawn from a seed. */
+import { zipSync } from "fflate";
 import { GGML_TYPES } from "../../src/formats/ggml.ts";
 import { GGUF_TYPES } from "../../src/formats/gguf-values.ts";
 import { LORA_KEYS } from "../../src/lora/fields.ts";
@@ -353,6 +354,37 @@ const GGUF_EDITS: readonly FileEdit[] = [
   withValue,
   withAlpha,
 ];
+
+/** Where signatures, flags, methods, sizes, lengths of names and places stand in a zip archive, beside its content. */
+function fieldsIn(file: Uint8Array): number[] {
+  const bytes = Buffer.from(file);
+  const places: number[] = [];
+  for (const signature of ["PK\x01\x02", "PK\x03\x04", "PK\x05\x06"]) {
+    for (let at = bytes.indexOf(signature); at >= 0; at = bytes.indexOf(signature, at + 1))
+      for (let field = at; field < Math.min(at + 46, file.length); field++) places.push(field);
+  }
+  return places;
+}
+
+const ZIP_EDITS: readonly FileEdit[] = [
+  flipped,
+  truncated,
+  edited,
+  (bytes, draw) =>
+    bytes.with(draw.one(fieldsIn(bytes)), draw.one([0, 1, 8, 14, 0x7f, 0xff, draw.below(256)])),
+  (bytes, draw) => bytes.with(draw.one(fieldsIn(bytes)), draw.below(256)),
+  (bytes, draw) => bytes.with(draw.one(fieldsIn(bytes)), draw.below(256)),
+];
+
+/** An adapter folder in a zip archive, the folder or the archive spoilt. */
+export function mutatedZip(files: Files, others: readonly Files[], draw: Draw): Uint8Array {
+  const folder = draw.below(4) === 0 ? mutatedFolder(files, others, draw) : files;
+  const path = draw.one(["", "", "mine/", "../", "/", "a/b/c/"]);
+  const named = [...folder].map(([name, bytes]) => [`${path}${name}`, bytes]);
+  const level = draw.one([0, 6] as const);
+  const file = zipSync(Object.fromEntries(named) as Record<string, Uint8Array>, { level });
+  return folder === files ? draw.one(ZIP_EDITS)(file, draw) : file;
+}
 
 export function mutatedGguf(file: Uint8Array, draw: Draw): Uint8Array {
   return draw.one(GGUF_EDITS)(file, draw);

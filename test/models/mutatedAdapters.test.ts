@@ -5,13 +5,14 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { beforeAll, describe, expect, it } from "vitest";
-import type { ByteSource } from "../../src/base/bytes.ts";
+import type { ByteSource, FileSet } from "../../src/base/bytes.ts";
 import { GraftError } from "../../src/base/errors.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import { openGguf } from "../../src/formats/gguf.ts";
 import { writeGguf } from "../../src/formats/gguf-writer.ts";
 import { openSafetensors } from "../../src/formats/safetensors.ts";
 import { arraySource, mapFileSet } from "../../src/formats/sources.ts";
+import { openZip } from "../../src/formats/zip.ts";
 import { adapterEntries } from "../../src/lora/adapterKeys.ts";
 import { reexportConfig } from "../../src/lora/exportConfig.ts";
 import { ggufAdapter } from "../../src/lora/exportGguf.ts";
@@ -23,11 +24,12 @@ import { parseModelConfig } from "../../src/models/config.ts";
 import { ggufNames } from "../../src/models/ggufNames.ts";
 import { describeModules } from "../../src/models/skeleton.ts";
 import { ADAPTER_NAMES, adapterCase } from "../lora/fixtures.ts";
-import { CONFIG, Draw, mutatedFolder, mutatedGguf, WEIGHTS } from "./mutateAdapter.ts";
+import { CONFIG, Draw, mutatedFolder, mutatedGguf, mutatedZip, WEIGHTS } from "./mutateAdapter.ts";
 
 const SEED = Number(process.env.GRAFT_SEED ?? 20240611);
 const FILES = Number(process.env.GRAFT_MUTATED ?? 1200);
 const GGUF = "adapter.gguf";
+const ZIP = "adapter.zip";
 const GGUF_FIXTURES = new URL("../lora/fixtures/gguf/", import.meta.url);
 const BASES = new URL("../../reference/dumps/bases/", import.meta.url);
 
@@ -57,8 +59,8 @@ type Model = {
 };
 
 /** Reads, fits, writes and reads again: what every use of an adapter begins with. */
-async function openFolder(files: Files, { modelType, modules, base }: Model) {
-  const adapter = await readAdapter(folderOf(files));
+async function openFolder(folder: FileSet, { modelType, modules, base }: Model) {
+  const adapter = await readAdapter(folder);
   const loaded = await loadAdapter(adapter, modules, modelType, (name) => base.get(name));
   const entries = adapterEntries(loaded.selection);
   expect([...loaded.values.keys()]).toEqual(entries.map(({ key }) => key));
@@ -94,7 +96,7 @@ async function materials(): Promise<Material[]> {
   const folders = peft.map(({ files, model }): Material => {
     return {
       mutate: (draw) => mutatedFolder(files, others, draw),
-      open: async (mutated) => void (await openFolder(mutated, model)),
+      open: async (mutated) => void (await openFolder(folderOf(mutated), model)),
     };
   });
   const ggufs = readdirSync(GGUF_FIXTURES).flatMap((name): Material[] => {
@@ -111,20 +113,29 @@ async function materials(): Promise<Material[]> {
         mutate: (draw) => new Map([[GGUF, mutatedGguf(gguf, draw)]]),
         async open(mutated) {
           const file = await openGguf(counted(GGUF, mutated.get(GGUF)!));
-          await openFolder(await adapterOfGguf(file, names, GGUF), model);
+          await openFolder(folderOf(await adapterOfGguf(file, names, GGUF)), model);
         },
       },
       {
         mutate: (draw) => mutatedFolder(files, others, draw),
         async open(mutated) {
-          const { metadata, tensors } = ggufAdapter(await openFolder(mutated, model), names);
+          const { metadata, tensors } = ggufAdapter(await openFolder(folderOf(mutated), model), names);
           for await (const piece of writeGguf(GGUF, metadata, tensors).pieces())
             expect(piece.length).toBeLessThan(1e6);
         },
       },
     ];
   });
-  return [...folders, ...ggufs];
+  const zips = peft.map(({ files, model }): Material => {
+    return {
+      mutate: (draw) => new Map([[ZIP, mutatedZip(files, others, draw)]]),
+      async open(mutated) {
+        const folder = await openZip(counted(ZIP, mutated.get(ZIP)!), CONFIG);
+        await openFolder(folder, model);
+      },
+    };
+  });
+  return [...folders, ...ggufs, ...zips];
 }
 
 const held = () => process.memoryUsage().heapUsed + process.memoryUsage().arrayBuffers;
@@ -139,7 +150,9 @@ function complaint(thrown: unknown, ms: number, fileBytes: number): string | und
   if (!(thrown instanceof GraftError)) return `untyped: ${thrown instanceof Error ? thrown.stack : thrown}`;
   const { code, message, remedy } = thrown;
   const namesFile =
-    /adapter_config\.json|adapter_model\.safetensors|adapter\.gguf|^adapter: |^adapter holds /.test(message);
+    /adapter_config\.json|adapter_model\.safetensors|adapter\.gguf|adapter\.zip|^adapter: |^adapter holds /.test(
+      message,
+    );
   if (!namesFile || remedy === "" || message.length > 2000) return `badly told, ${code}: ${message}`;
   return undefined;
 }
