@@ -52,6 +52,23 @@ def add_tensors(writer: GGUFWriter) -> dict[str, list[float]]:
     return decoded
 
 
+def rounded() -> GGUFWriter:
+    """Values of many sizes, and such as lie half way between two steps, in the types that Graft writes."""
+    random = np.random.default_rng(1)
+    values = random.normal(size=(24, 64)) * 10.0 ** random.integers(-9, 4, size=(24, 1))
+    values[0, :32] = 0.0
+    # Halves of steps where the largest is 127: away from zero, both ways.
+    values[1, :32] = np.arange(32) - 15.5
+    values[1, 31] = 127
+    values[2, :32] = -values[1, :32]
+    values[3, :32] = np.arange(32) * 2.0**-26  # f16's smallest steps
+    values = values.astype(np.float32)
+    writer = GGUFWriter(FOLDER / "rounded.gguf", "llama")
+    for kind in (GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.Q8_0):
+        writer.add_tensor(kind.name, quantize(values, kind), raw_dtype=kind)
+    return writer
+
+
 def write(writer: GGUFWriter) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -68,6 +85,7 @@ def main() -> None:
     aligned.add_tensor("one", np.ones((1, 3), np.float32))
     aligned.add_tensor("two", np.full((2, 2), 2, np.float16))
     write(aligned)
+    write(rounded())
     (FOLDER / "values.gguf.json").write_text(json.dumps(decoded) + "\n", encoding="utf-8")
 
 

@@ -69,6 +69,10 @@ def open_llama(base: Path, adapter: Path | None) -> Llama:
         # By default keys and values are kept in f16.
         type_k=GGML_TYPE_F32,
         type_v=GGML_TYPE_F32,
+        # llama.cpp's own defaults, which leave the file its say.
+        yarn_attn_factor=-1.0,
+        yarn_beta_fast=-1.0,
+        yarn_beta_slow=-1.0,
         verbose=False,
     )
 

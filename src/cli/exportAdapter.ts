@@ -4,8 +4,7 @@ import { basename, dirname } from "node:path";
 import type { FileSet } from "../base/bytes.ts";
 import { FormatError } from "../base/errors.ts";
 import { readJsonObject } from "../base/read-json.ts";
-import { chatTemplate, findChatTemplate } from "../data/chat.ts";
-import { modelfile, type TurnFrames, turnFrames } from "../data/modelfile.ts";
+import { modelfile } from "../data/modelfile.ts";
 import { openGguf } from "../formats/gguf.ts";
 import { writeGguf } from "../formats/gguf-writer.ts";
 import { arraySource, mapFileSet } from "../formats/sources.ts";
@@ -20,7 +19,7 @@ import { fitAdapter } from "../train/openAdapter.ts";
 import type { OpenedModel } from "../train/openModel.ts";
 import { plainAdapter } from "../train/plainAdapter.ts";
 import { fileSource } from "./files.ts";
-import { startTemplateThread } from "./templates.ts";
+import { framesOf, writeModelfile } from "./modelfile.ts";
 
 /** What an adapter's folder holds, fitted to its base. Throws where it does not fit, or GGUF cannot hold it. */
 async function openAdapter(files: FileSet, { model }: OpenedModel): Promise<AdapterFiles> {
@@ -35,21 +34,6 @@ async function openAdapter(files: FileSet, { model }: OpenedModel): Promise<Adap
   const plain = await plainAdapter({ files: adapter, adapter: await fitAdapter(adapter, model) }, model);
   for (const warning of plain.adapter.warnings) console.log(`note       ${warning}`);
   return plain.files;
-}
-
-/** How the model's template frames turns; the adapter's own template counts before the base's. */
-async function framesOf(
-  files: FileSet,
-  { template, tokenizer }: OpenedModel,
-): Promise<TurnFrames | undefined> {
-  const found = (await findChatTemplate(files)) ?? template;
-  if (!found) return undefined;
-  const chat = chatTemplate(found, tokenizer, startTemplateThread);
-  try {
-    return await turnFrames(chat, tokenizer);
-  } finally {
-    chat.close();
-  }
 }
 
 /** f32 rounds what is folded into B, and the alpha: twice 6e-8. */
@@ -85,18 +69,6 @@ export async function exportAdapter(
   const difference = await checkWritten(out, files, names);
   console.log(`adapter    ${out}, ${tensors.length / 2} modules`);
   console.log(`read back  A and scale·B differ by ${difference.toExponential(1)} of their largest at most`);
-  await writeModelfile(out, base, adapterFiles, opened);
-}
-
-/** Beside a GGUF file, for Ollama. */
-export async function writeModelfile(
-  out: string,
-  base: string,
-  adapterFiles: FileSet,
-  opened: OpenedModel,
-): Promise<void> {
-  const frames = await framesOf(adapterFiles, opened);
-  const recipe = out.replace(/\.gguf$/, ".Modelfile");
-  await writeFile(recipe, modelfile(base, basename(out), frames));
-  console.log(`ollama     ${recipe}${frames ? "" : ", without a template: Ollama takes the base's"}`);
+  const recipe = modelfile(base, basename(out), await framesOf(adapterFiles, opened));
+  await writeModelfile(out, recipe);
 }

@@ -1,17 +1,21 @@
-/** `--to merged`: base and adapter as one checkpoint, written file by file as it is made. */
+/** `--to merged` and `--to merged-gguf`: base and adapter as one checkpoint or one GGUF file, written as it is made. */
 import { createWriteStream } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { FileSet, FileStream } from "../base/bytes.ts";
 import { ConfigError } from "../base/errors.ts";
 import { findChatTemplate } from "../data/chat.ts";
+import { modelfile } from "../data/modelfile.ts";
 import { tokenizerFiles } from "../data/tokenizerFiles.ts";
+import type { WrittenGgmlType } from "../formats/ggml.ts";
 import { type LoadedAdapter, readAdapter } from "../lora/readAdapter.ts";
 import { mergedCheckpoint } from "../models/mergedCheckpoint.ts";
+import { mergedGguf } from "../models/mergedGguf.ts";
 import { fitAdapter } from "../train/openAdapter.ts";
 import type { OpenedModel } from "../train/openModel.ts";
 import { plainAdapter } from "../train/plainAdapter.ts";
+import { framesOf, writeModelfile } from "./modelfile.ts";
 
 /** A base, an adapter that fits it, and the tokenizer that goes with the two. */
 interface Parts {
@@ -43,6 +47,22 @@ export async function exportMerged(
   for (const file of files) await writeStream(join(out, file.name), file);
   const bytes = files.reduce((sum, { byteLength }) => sum + byteLength, 0);
   console.log(`merged     ${out}, ${files.length} files, ${bytes} bytes`);
+}
+
+export async function exportMergedGguf(
+  base: FileSet,
+  opened: OpenedModel,
+  adapterFiles: FileSet,
+  out: string,
+  type: WrittenGgmlType,
+): Promise<void> {
+  const { model, stopIds } = opened;
+  const { adapter, tokenizer } = await openParts(base, opened, adapterFiles);
+  const { file, notes } = await mergedGguf(basename(out), type, { model, adapter, tokenizer, stopIds });
+  await writeStream(out, file);
+  console.log(`merged     ${out}, ${file.byteLength} bytes`);
+  for (const note of notes) console.log(`note       ${note}`);
+  await writeModelfile(out, modelfile(`./${basename(out)}`, undefined, await framesOf(adapterFiles, opened)));
 }
 
 /** The base itself may be what is there. */

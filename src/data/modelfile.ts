@@ -120,10 +120,10 @@ function written(frames: TurnFrames, turns: readonly Turn[]): string {
 
 /**
  * A Modelfile for `ollama create`. `base` is what Ollama knows the base model by: a name, a GGUF or a folder of
- * safetensors; `adapter` the GGUF beside the Modelfile. Without frames Ollama takes the template of the base.
+ * safetensors; `adapter` the GGUF beside the Modelfile, where there is one. Without frames Ollama takes the base's template.
  */
-export function modelfile(base: string, adapter: string, frames: TurnFrames | undefined): string {
-  const lines = [`FROM ${base}`, `ADAPTER ./${adapter}`];
+export function modelfile(base: string, adapter: string | undefined, frames: TurnFrames | undefined): string {
+  const lines = [`FROM ${base}`, ...(adapter === undefined ? [] : [`ADAPTER ./${adapter}`])];
   const framed = frames && Object.values(frames).flat().join("");
   // Neither Ollama's template language nor its quotes can hold their own marks.
   if (framed === undefined || /\{\{|"""/.test(framed)) return `${lines.join("\n")}\n`;

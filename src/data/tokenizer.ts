@@ -26,6 +26,20 @@ export interface TextTokenizer {
   readonly specialTokens: Readonly<Record<string, string>>;
   /** Ids of all tokens that stand for no text: those above and others, such as <|im_start|>. */
   readonly specialIds: ReadonlySet<number>;
+  /** Tokens that are found in a text before it is cut, those among them. */
+  readonly addedTokens: readonly AddedToken[];
+}
+
+/** In tokenizer.json's words. */
+export interface AddedToken {
+  readonly id: number;
+  readonly content: string;
+  readonly special: boolean;
+  /** Takes the spaces before it, or behind it. */
+  readonly lstrip: boolean;
+  readonly rstrip: boolean;
+  /** Is found as a whole word only. */
+  readonly single_word: boolean;
 }
 
 const REMEDY =
@@ -77,6 +91,7 @@ export function buildTokenizer(
     eosToken,
     bosToken,
     specialTokens: namedTokens(config, specialTokens),
+    addedTokens: added.map(asAdded),
     specialIds: new Set(added.flatMap(({ id, special }) => (special === true ? [Number(id)] : []))),
     encode: (text) => tokenizer.encode(text).ids,
     encodeRendered: (text) => tokenizer.encode(text, { add_special_tokens: false }).ids,
@@ -128,6 +143,18 @@ function addedTokens(
     if (content !== undefined && id !== undefined) tokens.push({ id, content, ...flags });
   }
   return tokens;
+}
+
+function asAdded(token: JsonObject): AddedToken {
+  const flag = (key: string) => token[key] === true;
+  return {
+    id: Number(token.id),
+    content: String(token.content),
+    special: flag("special"),
+    lstrip: flag("lstrip"),
+    rstrip: flag("rstrip"),
+    single_word: flag("single_word"),
+  };
 }
 
 function vocabularyId(json: JsonObject, content: string): number | undefined {

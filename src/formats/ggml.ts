@@ -1,5 +1,5 @@
 import { FormatError } from "../base/errors.ts";
-import { decodeF16, toFloat32 } from "./floats.ts";
+import { decodeF16, encodeF16, fromFloat32, toFloat32 } from "./floats.ts";
 
 /** An element type of GGUF tensors: its number in files, and how many bytes a block of so many elements takes. */
 interface GgmlLayout {
@@ -109,4 +109,31 @@ function decodeQ8(bytes: Uint8Array): Float32Array {
     }
   }
   return values;
+}
+
+/** The types that values are written as. */
+export type WrittenGgmlType = "F32" | "F16" | "Q8_0";
+
+/** Values of whole blocks as a tensor's bytes, the same as gguf-py's `quantize` gives. What f16 cannot hold becomes an infinity. */
+export function fromFloat32ToGgml(values: Float32Array, type: WrittenGgmlType): Uint8Array {
+  return type === "Q8_0" ? encodeQ8(values) : fromFloat32(values, type);
+}
+
+/** The largest of a block becomes ±127. Each step is rounded to f32, and halves go away from zero, as in ggml. */
+function encodeQ8(values: Float32Array): Uint8Array {
+  const { blockBytes, blockElements } = GGML_TYPES.Q8_0;
+  const bytes = new Uint8Array((values.length / blockElements) * blockBytes);
+  const view = new DataView(bytes.buffer);
+  for (let start = 0, at = 0; start < values.length; start += blockElements, at += blockBytes) {
+    let largest = 0;
+    for (let i = start; i < start + blockElements; i++) largest = Math.max(largest, Math.abs(values[i]!));
+    const scale = Math.fround(largest / 127);
+    const perStep = scale === 0 ? 0 : Math.fround(1 / scale);
+    view.setUint16(at, encodeF16(scale), true);
+    for (let i = 0; i < blockElements; i++) {
+      const steps = Math.fround(values[start + i]! * perStep);
+      view.setInt8(at + 2 + i, Math.sign(steps) * Math.floor(Math.abs(steps) + 0.5));
+    }
+  }
+  return bytes;
 }

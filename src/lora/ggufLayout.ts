@@ -36,11 +36,18 @@ export function fromGgufA(values: Float32Array, weight: GgufWeight): Float32Arra
 
 /** PEFT's B [out, r] as GGUF has it: its rows go with those of the base's weight. */
 export function toGgufB(values: Float32Array, weight: GgufWeight, r: number): Float32Array {
-  return moved(values, weight, r, (row, place) => [row, place]);
+  return weight.pairedHeads === undefined ? values : pairRows(values, weight.pairedHeads, r);
 }
 
 export function fromGgufB(values: Float32Array, weight: GgufWeight, r: number): Float32Array {
-  return moved(values, weight, r, (row, place) => [place, row]);
+  return weight.pairedHeads === undefined
+    ? values
+    : moved(values, weight.pairedHeads, r, (row, place) => [place, row]);
+}
+
+/** Rows of q or k in llama.cpp's order, those of so many whole heads. */
+export function pairRows(values: Float32Array, heads: number, width: number): Float32Array {
+  return moved(values, heads, width, (row, place) => [row, place]);
 }
 
 /**
@@ -50,14 +57,14 @@ export function fromGgufB(values: Float32Array, weight: GgufWeight, r: number): 
  */
 function moved(
   values: Float32Array,
-  { outFeatures, pairedHeads }: GgufWeight,
+  heads: number,
   width: number,
   ends: (row: number, place: number) => readonly [from: number, to: number],
 ): Float32Array {
-  if (pairedHeads === undefined) return values;
-  const half = outFeatures / pairedHeads / 2;
+  const rows = values.length / width;
+  const half = rows / heads / 2;
   const result = new Float32Array(values.length);
-  for (let row = 0; row < outFeatures; row++) {
+  for (let row = 0; row < rows; row++) {
     const [head, side, i] = [Math.floor(row / (2 * half)), Math.floor(row / half) % 2, row % half];
     const [from, to] = ends(row, head * 2 * half + 2 * i + side);
     result.set(values.subarray(from * width, (from + 1) * width), to * width);

@@ -52,7 +52,12 @@ interface WrittenShard {
   readonly tensors: readonly TensorToStream[];
 }
 
-function writtenShards(shards: readonly Shard[], model: Model, { changed }: MergedModel): WrittenShard[] {
+function writtenShards(
+  shards: readonly Shard[],
+  model: Model,
+  { changed, tied }: MergedModel,
+): WrittenShard[] {
+  const { head } = modelNames(model.config);
   const stored = new Map(shards.flatMap(({ tensors }) => [...tensors]));
   // By the names that this checkpoint has for them.
   const anew = new Map<string, RowTensor>();
@@ -60,13 +65,15 @@ function writtenShards(shards: readonly Shard[], model: Model, { changed }: Merg
   for (const [name, tensor] of changed) {
     const before = checkpointTensor(stored, name);
     if (before) anew.set(before.name, tensor);
-    else added.push(rowsToStream(name, model.tensor(modelNames(model.config).head, "weight").dtype, tensor));
+    else added.push(rowsToStream(name, model.tensor(head, "weight").dtype, tensor));
   }
   return shards.map(({ name, metadata, tensors }, i) => ({
     name,
     metadata,
     tensors: [
-      ...[...tensors.values()].map((tensor) => {
+      ...[...tensors.values()].flatMap((tensor) => {
+        // A copy that a checkpoint has of its embedding, and that would be an old one.
+        if (tied && tensor.name === `${head}.weight`) return [];
         const rows = anew.get(tensor.name);
         return rows ? rowsToStream(tensor.name, tensor.dtype, rows) : asStored(tensor);
       }),

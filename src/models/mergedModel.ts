@@ -1,5 +1,7 @@
 /** A base with an adapter merged into it: what every form of it is written from. */
 import { FormatError } from "../base/errors.ts";
+import { sameJson } from "../base/json.ts";
+import { loraKey } from "../lora/adapterKeys.ts";
 import { mergedTensors, type RowTensor, storedTensor } from "../lora/merge.ts";
 import type { LoadedAdapter } from "../lora/readAdapter.ts";
 import { modelNames } from "./skeleton.ts";
@@ -13,16 +15,30 @@ export interface MergedModel {
 }
 
 /**
- * Where head and embedding are one tensor, an adapter of either parts them: the other stays as it was. PEFT's
+ * Where head and embedding are one tensor, an adapter of one of them parts the two: the other stays as it was. PEFT's
  * merge_and_unload() adds to both, and is then another model than base and adapter were.
  */
 export function mergedModel(model: Model, adapter: LoadedAdapter): MergedModel {
   const changed = mergedTensors(adapter, (module, parameter) => model.tensor(module, parameter));
   const { embedding, head } = modelNames(model.config);
+  if (!model.config.tied) return { changed, tied: false };
   const output = `${head}.weight`;
-  const parted = model.config.tied && (changed.has(`${embedding}.weight`) || changed.has(output));
-  if (parted && !changed.has(output)) changed.set(output, storedTensor(model.tensor(head, "weight")));
-  return { changed, tied: model.config.tied && !parted };
+  const [ofHead, ofTable] = [head, embedding].map((name) => trainedFor(adapter.selection, name));
+  if (sameJson(ofHead!, ofTable!)) {
+    changed.delete(output);
+    return { changed, tied: true };
+  }
+  if (!changed.has(output)) changed.set(output, storedTensor(model.tensor(head, "weight")));
+  return { changed, tied: false };
+}
+
+/** The keys of what makes a module's weight another: the same ones for two modules that stay one. */
+function trainedFor({ lora, whole, tokens }: LoadedAdapter["selection"], name: string): string[] {
+  return [
+    ...lora.filter(({ module }) => module.name === name).map(({ module }) => loraKey(module.name, "lora_A")),
+    ...whole.filter(({ module }) => module.name === name).map(({ key }) => key),
+    ...tokens.filter(({ module }) => module.name === name).map(({ key }) => key),
+  ];
 }
 
 /** The first size that f16 rounds to infinity. */

@@ -4,6 +4,8 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { fileSource } from "../../src/cli/files.ts";
+import { openGguf } from "../../src/formats/gguf.ts";
 
 const root = join(import.meta.dirname, "../..");
 const fixture = join(root, "test/lora/fixtures/gguf/llama_patterns");
@@ -58,7 +60,7 @@ describe("npm run export", () => {
       ...[adapter, "--model", model, "--to", "gguf", "--out", join(folder, "d.gguf")],
     );
     expect(status).toBe(1);
-    expect(stderr).toMatch(/^error: .*use_dora true.*DoRA's magnitudes\. Merge the adapter.*\n$/);
+    expect(stderr).toMatch(/^error: .*use_dora true.*DoRA's magnitudes\. Hand on the merged model.*\n$/);
     expect(readdirSync(folder)).toEqual(before);
   });
 
@@ -74,9 +76,28 @@ describe("npm run export", () => {
     expect(again.stderr).toMatch(/merged holds 5 files already/);
   });
 
+  it("merges into one GGUF file, with a Modelfile that names no other", async () => {
+    const out = join(folder, "alone.gguf");
+    const to = ["--to", "merged-gguf", "--dtype", "q8_0", "--out", out];
+    const { status, stdout } = run(fixture, "--model", model, ...to);
+    expect(status).toBe(0);
+    const { metadata, tensors } = await openGguf(await fileSource(out));
+    expect(metadata.get("general.file_type")?.value).toBe(7);
+    expect(tensors.get("blk.1.attn_q.weight")?.type).toBe("Q8_0");
+    expect(stdout).toContain(`alone.gguf, ${readFileSync(out).length} bytes`);
+    expect(readFileSync(out.replace(".gguf", ".Modelfile"), "utf8")).toBe("FROM ./alone.gguf\n");
+  });
+
   it.each([
+    [
+      ["x", "--model", model, "--to", "merged-gguf", "--dtype", "q4", "--out", "x.gguf"],
+      /--dtype is q4, not f32/,
+    ],
     [[fixture, "--model", model, "--out", "x.gguf"], /must be given/],
-    [[fixture, "--model", model, "--to", "onnx", "--out", "x.gguf"], /--to is onnx, not gguf or merged/],
+    [
+      [fixture, "--model", model, "--to", "onnx", "--out", "x.gguf"],
+      /--to is onnx, not gguf, merged or merged-gguf/,
+    ],
     [[fixture, "--model", model, "--to", "gguf", "--out", "x"], /--out is x, not a \.gguf/],
   ])("says how it is used: %j", (args, says) => {
     const { status, stderr } = run(...args);

@@ -4,7 +4,7 @@ import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import type { ByteSource } from "../../src/base/bytes.ts";
 import { FormatError } from "../../src/base/errors.ts";
-import { toFloat32OfGgml } from "../../src/formats/ggml.ts";
+import { fromFloat32ToGgml, toFloat32OfGgml, type WrittenGgmlType } from "../../src/formats/ggml.ts";
 import { type GgufFile, MAX_KEYS, MAX_STRING_BYTES, MAX_TENSORS, openGguf } from "../../src/formats/gguf.ts";
 import { MAX_HEADER_BYTES } from "../../src/formats/gguf-cursor.ts";
 import { GGUF_TYPES, type GgufType, type GgufValue } from "../../src/formats/gguf-values.ts";
@@ -449,6 +449,18 @@ describe("what is refused", () => {
     collectGarbage();
     expect(held() - before).toBeLessThan(2 * file.length + 4 * 2 ** 20);
     expect(result).toBeDefined();
+  });
+});
+
+describe("values", () => {
+  it.each(["every_type.gguf", "rounded.gguf"])("are written as gguf-py quantises them: %s", async (name) => {
+    const { tensors } = await open(fixture(name));
+    const named = (type: WrittenGgmlType) =>
+      tensors.get(type) ?? tensors.get(`${type.toLowerCase()}.weight`)!;
+    const values = toFloat32OfGgml(await named("F32").read(), "F32");
+    for (const type of ["F32", "F16", "Q8_0"] as const) {
+      expect(fromFloat32ToGgml(values, type), type).toEqual(new Uint8Array(await named(type).read()));
+    }
   });
 });
 

@@ -146,7 +146,7 @@ describe("what a GGUF adapter has no place for is refused by name, with what to 
   ])("%s", (_, changes, says) => {
     const config = { ...jsonIn("llama", CONFIG), ...changes };
     expect(() => refuseUnheld(config, "adapter")).toThrow(says);
-    expect(() => refuseUnheld(config, "adapter")).toThrow(/merge_and_unload/);
+    expect(() => refuseUnheld(config, "adapter")).toThrow(/--to merged-gguf/);
   });
 
   it("and nothing of what PEFT writes for plain LoRA", () => {

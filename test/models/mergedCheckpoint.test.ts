@@ -1,53 +1,14 @@
 /** Merged checkpoints against the bytes that Transformers was shown to take rightly (reference/verify_merged.py). */
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { FileSet, FileStream } from "../../src/base/bytes.ts";
-import { findChatTemplate } from "../../src/data/chat.ts";
-import { tokenizerFiles } from "../../src/data/tokenizerFiles.ts";
-import { openCheckpointTensors } from "../../src/formats/checkpoint.ts";
-import { arraySource, mapFileSet } from "../../src/formats/sources.ts";
-import { loadAdapter, readAdapter } from "../../src/lora/readAdapter.ts";
-import { parseModelConfig } from "../../src/models/config.ts";
 import { mergedCheckpoint } from "../../src/models/mergedCheckpoint.ts";
-import { Model } from "../../src/models/transformer.ts";
+import { BASES, bytesOf, folder, MERGED_CASES, mergedCase, openCase } from "./merged.ts";
 
-const FIXTURES = "test/models/fixtures/merged";
-const BASES = "reference/dumps/bases";
-const CASES = readdirSync(FIXTURES).sort();
-
-interface MergedCase {
-  readonly base: string;
-  readonly sha256: Readonly<Record<string, string>>;
-}
-
-const caseOf = (name: string) =>
-  JSON.parse(readFileSync(`${FIXTURES}/${name}/merged.json`, "utf8")) as MergedCase;
-
-function folder(path: string, edit: (files: Map<string, Uint8Array>) => void = () => {}): FileSet {
-  const files = new Map(
-    readdirSync(path).map((name) => [name, new Uint8Array(readFileSync(`${path}/${name}`))]),
-  );
-  edit(files);
-  return mapFileSet(path, new Map([...files].map(([name, bytes]) => [name, arraySource(bytes, name)])));
-}
-
-async function merged(name: string, base = folder(`${BASES}/${caseOf(name).base}`)) {
-  const files = folder(`${FIXTURES}/${name}`);
-  const config = base.open("config.json")!;
-  const json = JSON.parse(new TextDecoder().decode(await config.read(0, config.size))) as unknown;
-  const model = new Model(parseModelConfig(json), await openCheckpointTensors(base));
-  const adapter = await loadAdapter(await readAdapter(files), model.modules, model.config.modelType, (name) =>
-    model.stored(name),
-  );
-  const tokenizer = await tokenizerFiles(base, await findChatTemplate(files));
+async function merged(name: string, given?: FileSet) {
+  const { base, model, adapter, tokenizer } = await openCase(name, given);
   return mergedCheckpoint(base, model, adapter, tokenizer);
-}
-
-async function bytesOf(stream: FileStream): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = [];
-  for await (const piece of stream.pieces()) pieces.push(piece);
-  return new Uint8Array(Buffer.concat(pieces));
 }
 
 async function textOf(streams: readonly FileStream[], name: string): Promise<string> {
@@ -55,14 +16,14 @@ async function textOf(streams: readonly FileStream[], name: string): Promise<str
 }
 
 describe("a merged checkpoint", () => {
-  it.each(CASES)("has the files that Transformers agrees with PEFT on: %s", async (name) => {
+  it.each(MERGED_CASES)("has the files that Transformers agrees with PEFT on: %s", async (name) => {
     const hashes: Record<string, string> = {};
     for (const stream of await merged(name)) {
       const bytes = await bytesOf(stream);
       expect(bytes.length, stream.name).toBe(stream.byteLength);
       hashes[stream.name] = createHash("sha256").update(bytes).digest("hex");
     }
-    expect(hashes).toEqual(caseOf(name).sha256);
+    expect(hashes).toEqual(mergedCase(name).sha256);
   });
 
   it("says in its config that the head is no longer the embedding, and nothing else", async () => {
