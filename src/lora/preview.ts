@@ -3,10 +3,13 @@ import { failure, GraftError } from "../base/errors.ts";
 import { blockBytes } from "../gpu/device.ts";
 import { type AdapterEntry, adapterEntries } from "./adapterKeys.ts";
 import { type LoraConfig, parseAdapterConfig, parseLoraConfig } from "./config.ts";
-import { isLoraKey, type LoraKey } from "./fields.ts";
 import type { SelectionContext } from "./matching.ts";
 import type { ModuleDescriptor } from "./modules.ts";
+import { type BaseParameter, withRequiresGrad } from "./requiresGrad.ts";
 import { exclusion, selectModules } from "./targets.ts";
+
+/** Where requires_grad stands in a run file. */
+const TRAIN = "train";
 
 /** Trained values, and the bytes that they take: themselves, their gradients and AdamW's two moments, all in f32. */
 export interface Cost {
@@ -34,7 +37,7 @@ export interface PreviewedModule {
 /** Something that is wrong with the settings, or that has no effect. */
 export interface PreviewFault {
   /** The setting that it concerns, where it is about one. */
-  readonly key: LoraKey | undefined;
+  readonly key: string | undefined;
   readonly message: string;
   readonly remedy: string;
   /** A run would be refused. */
@@ -50,17 +53,29 @@ export interface TargetPreview {
   readonly faults: readonly PreviewFault[];
 }
 
+/** Patterns of `train.requires_grad`, and the parameters among which they choose. */
+export interface RequiresGradRequest {
+  readonly patterns: readonly string[];
+  readonly parameters: readonly BaseParameter[];
+}
+
 /** `json` is the `lora` part of a run file or an adapter_config.json, as `context.origin` says. */
 export function previewTargets(
   modules: readonly ModuleDescriptor[],
   json: unknown,
   context: Omit<SelectionContext, "faults">,
+  requiresGrad?: RequiresGradRequest,
 ): TargetPreview {
   const errors: GraftError[] = [];
   try {
     const parse = context.origin === "run" ? parseLoraConfig : parseAdapterConfig;
     const { config, warnings: unknown } = parse(json, context.path);
-    const selection = selectModules(modules, config, { ...context, faults: errors });
+    const chosen = selectModules(modules, config, { ...context, faults: errors });
+    const selection = requiresGrad
+      ? withRequiresGrad(chosen, requiresGrad.parameters, requiresGrad.patterns, {
+          ...{ path: TRAIN, faults: errors },
+        })
+      : chosen;
     const warnings = [...unknown, ...selection.warnings].map((message) => warningOf(message, context.path));
     const adapted = new Map(selection.lora.map((target) => [target.module.name, target]));
     const rows = new Map(selection.tokens.map(({ module, indices }) => [module.name, indices.length]));
@@ -151,8 +166,7 @@ function warningOf(message: string, path: string): PreviewFault {
 }
 
 /** What is said of a setting begins with the place where it stands: `lora.target_modules: …`. */
-function keyOf(message: string, path: string): LoraKey | undefined {
-  if (!message.startsWith(`${path}.`)) return undefined;
-  const key = /^\w+/.exec(message.slice(path.length + 1))?.[0];
-  return key !== undefined && isLoraKey(key) ? key : undefined;
+function keyOf(message: string, path: string): string | undefined {
+  const place = [path, TRAIN].find((start) => message.startsWith(`${start}.`));
+  return place && /^\w+/.exec(message.slice(place.length + 1))?.[0];
 }

@@ -4,20 +4,34 @@ import type { JsonObject } from "../base/json.ts";
 import { CONFIG_FILE } from "../lora/adapterKeys.ts";
 import { previewTargets, type TargetPreview } from "../lora/preview.ts";
 import { readAdapter } from "../lora/readAdapter.ts";
-import { describeModules } from "../models/skeleton.ts";
+import { Model } from "../models/transformer.ts";
 import { type AdapterSource, adapterFolder } from "./adapterFolder.ts";
 import { readModelConfig } from "./openModel.ts";
 
-/** `lora` is that part of a run file; an adapter to start from brings its own settings in its place. */
+/** The settings of a run file that say what trains. */
+export interface PreviewedSettings {
+  /** Its `lora`; an adapter to start from brings its own settings in its place. */
+  readonly lora: JsonObject;
+  /** Its `train.requires_grad`. */
+  readonly requires_grad: readonly string[] | null;
+}
+
 export async function previewModel(
-  model: FileSet,
-  lora: JsonObject,
+  files: FileSet,
+  { lora, requires_grad }: PreviewedSettings,
   adapter?: AdapterSource,
 ): Promise<TargetPreview> {
-  const config = await readModelConfig(model);
-  const modules = describeModules(config);
+  const config = await readModelConfig(files);
   const { modelType } = config;
-  if (!adapter) return previewTargets(modules, lora, { modelType, origin: "run", path: "lora" });
+  const model = new Model(config, new Map());
+  const requiresGrad = requires_grad
+    ? { patterns: requires_grad, parameters: model.namedParameters() }
+    : undefined;
+  if (!adapter) {
+    const context = { modelType, origin: "run", path: "lora" } as const;
+    return previewTargets(model.modules, lora, context, requiresGrad);
+  }
   const { given } = await readAdapter(await adapterFolder(adapter, config));
-  return previewTargets(modules, given, { modelType, origin: "adapter", path: CONFIG_FILE });
+  const context = { modelType, origin: "adapter", path: CONFIG_FILE } as const;
+  return previewTargets(model.modules, given, context, requiresGrad);
 }

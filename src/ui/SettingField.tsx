@@ -46,7 +46,7 @@ export function SettingField({ store, field, explains }: SettingFieldProps) {
       )}
       <p id={about} className="about">
         {mistake && <span className="mistake">{mistake} </span>}
-        {section === "lora" && mistake === undefined && <FieldFaults store={store} name={key} />}
+        {mistake === undefined && <FieldFaults store={store} name={key} />}
         {explains && <span className="quiet">{description}</span>}
       </p>
     </div>
@@ -85,8 +85,8 @@ function TypedField({ store, field, id, about, value }: TypedFieldProps) {
   const type = (written: string) => {
     const parsed = parseValue(written);
     // One bare name is meant as a list of it: as a text it would be a pattern that matches only a module named so.
-    const isName = typeof parsed === "string" && /^\w+$/.test(parsed) && accepts([parsed]);
-    const next = isName ? [parsed] : parsed;
+    const isName = typeof parsed === "string" && (/^\w+$/.test(parsed) || !accepts(parsed));
+    const next = isName && accepts([parsed]) ? [parsed] : parsed;
     const isRight = accepts(next);
     setTyped({ text: written, of: isRight ? next : value });
     if (isRight) set(section, key, next);

@@ -4,6 +4,7 @@ import type { MemoryEstimate, RowCounts, RunSummary } from "../worker/api.ts";
 import { bytes, count, percent } from "./format.ts";
 import { Panel } from "./Panel.tsx";
 import type { PageState } from "./store.ts";
+import { Trainables } from "./Trainables.tsx";
 
 const MEMORY_WORDS: Record<keyof MemoryEstimate, string> = {
   base: "base model",
@@ -54,27 +55,7 @@ export function Summary({ store }: { store: StoreApi<PageState> }) {
           ))}
         </ul>
       )}
-      <details>
-        <summary>All tensors that train</summary>
-        <div className="scroll">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Tensor</th>
-                <th scope="col">Shape</th>
-              </tr>
-            </thead>
-            <tbody>
-              {trainable.map(({ key, shape }) => (
-                <tr key={key}>
-                  <td>{key}</td>
-                  <td>{shape.join(" × ")}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      </details>
+      <Trainables summary={summary} />
     </Panel>
   );
 }

@@ -18,7 +18,10 @@ export function keepTargets(store: StoreApi<PageState>, worker: TrainApi, bundle
     let targets: Result<TargetPreview>;
     try {
       const model = choices.model ?? (await bundle.model());
-      const request: PreviewRequest = { model, lora: settings.lora, adapter: choices.adapter };
+      const { lora, train } = settings;
+      // The form lets nothing else through.
+      const requires_grad = (train.requires_grad ?? null) as string[] | null;
+      const request: PreviewRequest = { model, lora, requires_grad, adapter: choices.adapter };
       targets = await worker.previewTargets(request);
     } catch (thrown) {
       targets = failure(thrown);
@@ -29,6 +32,7 @@ export function keepTargets(store: StoreApi<PageState>, worker: TrainApi, bundle
   store.subscribe(({ choices, settings }, before) => {
     const isSame =
       settings.lora === before.settings.lora &&
+      settings.train.requires_grad === before.settings.train.requires_grad &&
       choices.model === before.choices.model &&
       choices.adapter === before.choices.adapter;
     if (isSame) return;

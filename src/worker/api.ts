@@ -13,6 +13,7 @@ import type { AdapterFacts, AdapterFit, AdapterTensor } from "../train/adapterFa
 import type { ExportChoice, ExportFormat } from "../train/exports.ts";
 import type { DataEdit, DataFacts, RecordLine, RecordValues, ShownRow } from "../train/openData.ts";
 import type { GroupRates, TrainableTensor } from "../train/parameterGroups.ts";
+import type { PreviewedSettings } from "../train/previewModel.ts";
 import type { Prompt } from "../train/prompts.ts";
 import type { EvaluationReport, Report, Sample, SampleReport, StepReport } from "../train/reports.ts";
 import type { RowTokens } from "../train/rowTokens.ts";
@@ -98,10 +99,8 @@ export interface OpenRequest extends DataRequest {
   readonly adapter?: AdapterSource | undefined;
 }
 
-export interface PreviewRequest {
+export interface PreviewRequest extends PreviewedSettings {
   readonly model: Folder;
-  /** The `lora` part of a run file. */
-  readonly lora: JsonObject;
   /** An adapter to start from, whose own settings count. */
   readonly adapter?: AdapterSource | undefined;
 }

@@ -156,10 +156,10 @@ export class TrainHost implements TrainApi {
     }
   }
 
-  async previewTargets({ model, lora, adapter }: PreviewRequest): Promise<Result<TargetPreview>> {
+  async previewTargets({ model, adapter, ...settings }: PreviewRequest): Promise<Result<TargetPreview>> {
     try {
       const from = adapter && adapterOf(adapter);
-      return success(await previewModel(folderOf(model), lora, from));
+      return success(await previewModel(folderOf(model), settings, from));
     } catch (thrown) {
       return failure(thrown);
     }

@@ -60,6 +60,22 @@ describe("the preview of a choice of modules", () => {
     expect(sum).toBe(cost.bytes);
   });
 
+  it("knows what requires_grad adds, and what is wrong with it", () => {
+    const config = parseModelConfig(
+      JSON.parse(readFileSync("reference/dumps/bases/llama/config.json", "utf8")) as Json,
+    );
+    const model = new Model(config, new Map());
+    const context = { modelType: "llama", origin: "run", path: "lora" } as const;
+    const patterns = ["model\\.norm\\.weight", ".*q_proj.weight", "nothing"];
+    const requiresGrad = { patterns, parameters: model.namedParameters() };
+    const shown = previewTargets(model.modules, { r: 4, target_modules: ["q_proj"] }, context, requiresGrad);
+    expect(module(shown, "model.norm")).toMatchObject({ whole: ["weight"], cost: { values: 32 } });
+    expect(shown.faults.map(({ key, message }) => [key, message])).toEqual([
+      ["requires_grad", expect.stringContaining("and LoRA adapts model.layers.0.self_attn.q_proj")],
+      ["requires_grad", expect.stringContaining('"nothing" matches')],
+    ]);
+  });
+
   it("says what a module would cost that is not chosen", () => {
     const shown = preview("llama", { r: 2, target_modules: ["q_proj"], rank_pattern: { k_proj: 1 } });
     const { inFeatures, outFeatures } = MODELS.llama.find(({ name }) => name.endsWith("0.self_attn.k_proj"))!;

@@ -108,9 +108,12 @@ export class RecordedWorker implements TrainApi {
     return { ok: true, value: { values: this.data.values(record), tokens: undefined } };
   }
 
-  async previewTargets({ model, lora, adapter }: PreviewRequest): Promise<Result<TargetPreview>> {
+  async previewTargets({ model, adapter, ...settings }: PreviewRequest): Promise<Result<TargetPreview>> {
     try {
-      return { ok: true, value: await previewModel(folderOf(model), lora, adapter && adapterOf(adapter)) };
+      return {
+        ok: true,
+        value: await previewModel(folderOf(model), settings, adapter && adapterOf(adapter)),
+      };
     } catch (thrown) {
       return failure(thrown);
     }
