@@ -2,6 +2,7 @@ import type { JsonObject } from "../base/json.ts";
 import { loraKey, startKey } from "./adapterKeys.ts";
 import type { LoraConfig } from "./config.ts";
 import { patternsFor } from "./exportConfig.ts";
+import type { Adapter } from "./strength.ts";
 import type { Selection } from "./targets.ts";
 
 /** What an adapter's files are made of. */
@@ -22,20 +23,13 @@ export interface AdapterContent {
  * W + s·B'·A' is the matrix whose rows they stretched. `config` is what `json` says, with its defaults.
  */
 export function plainLora(content: AdapterContent, config: LoraConfig): AdapterContent {
-  const { json, selection, values } = content;
+  const { json, selection } = content;
   if (selection.lora.every(({ fromBase }) => fromBase === null)) return content;
   const alphaOf = (alpha: number) => (config.use_rslora ? alpha * Math.SQRT2 : alpha * 2);
-  const plain = new Map(values);
-  const lora = selection.lora.map((target) => {
-    if (target.fromBase === null) return target;
-    const { name } = target.module;
-    const [a, b] = [loraKey(name, "lora_A"), loraKey(name, "lora_B")];
-    const [startA, startB] = [startKey(name, "lora_A"), startKey(name, "lora_B")];
-    plain.set(a, joined(values.get(a)!, values.get(startA)!));
-    plain.set(b, besides(values.get(b)!, values.get(startB)!, target.r));
-    plain.delete(startA);
-    plain.delete(startB);
-    return { ...target, r: 2 * target.r, alpha: alphaOf(target.alpha), fromBase: null };
+  const plain = plainFactors(content);
+  const lora = plain.selection.lora.map((target, i) => {
+    const { fromBase, alpha } = selection.lora[i]!;
+    return fromBase === null ? target : { ...target, alpha: alphaOf(alpha) };
   });
   const [r, alpha] = [2 * config.r, alphaOf(config.lora_alpha)];
   const ranks = mapped(config.rank_pattern, (rank) => 2 * rank);
@@ -50,8 +44,25 @@ export function plainLora(content: AdapterContent, config: LoraConfig): AdapterC
       alpha_pattern: patternsFor(lora, alphas, alpha, (target) => target.alpha),
     },
     selection: { ...selection, lora },
-    values: plain,
+    values: plain.values,
   };
+}
+
+/** The same of what is to run and not to be saved: its scales count, its alphas do not. */
+export function plainFactors({ selection, values }: Adapter): Adapter {
+  const plain = new Map(values);
+  const lora = selection.lora.map((target) => {
+    if (target.fromBase === null) return target;
+    const { name } = target.module;
+    const [a, b] = [loraKey(name, "lora_A"), loraKey(name, "lora_B")];
+    const [startA, startB] = [startKey(name, "lora_A"), startKey(name, "lora_B")];
+    plain.set(a, joined(values.get(a)!, values.get(startA)!));
+    plain.set(b, besides(values.get(b)!, values.get(startB)!, target.r));
+    plain.delete(startA);
+    plain.delete(startB);
+    return { ...target, r: 2 * target.r, fromBase: null };
+  });
+  return { selection: { ...selection, lora }, values: plain };
 }
 
 function mapped(pattern: Readonly<Record<string, number>>, change: (value: number) => number) {

@@ -8,6 +8,7 @@
 import { loraBiasKey, loraKey, magnitudeKey, tokensKey, wholeKey } from "./adapterKeys.ts";
 import { mergedTensors, type RowTensor, rowBlocks } from "./merge.ts";
 import type { ModuleDescriptor } from "./modules.ts";
+import { plainFactors } from "./plainLora.ts";
 import {
   type Adapter,
   type AdapterPart,
@@ -25,8 +26,9 @@ export async function stackAdapters(parts: readonly AdapterPart[], base: BasePar
   for (const part of parts) scaled.push(await scaledAdapter(part, base));
   const [only] = scaled;
   if (only && scaled.length === 1) return only;
+  const plain = scaled.map(plainFactors);
   const addable: Adapter[] = [];
-  for (const adapter of scaled) addable.push(await withoutCrowdedMagnitudes(adapter, scaled, base));
+  for (const adapter of plain) addable.push(await withoutCrowdedMagnitudes(adapter, plain, base));
   const values = new Map<string, Float32Array>();
   const lora = joinFactors(addable, values);
   const whole = await addWhole(addable, base, values);

@@ -164,13 +164,19 @@ export async function startOfLoaded(model: Model, target: LoraTarget): Promise<L
   return baseStart(await model.matrix(name), target, 0);
 }
 
-/** Those of an adapter that is plain. */
+/** Those of an adapter, and what it began as where that is a part of the base. */
 export function engineValues(model: Model, { selection, values }: Adapter): StartingValues {
-  const entries = adapterEntries(selection);
-  return {
-    compute: async () =>
-      new Map(entries.map((entry) => [entry.key, toEngine(model, entry, values.get(entry.key)!)])),
-  };
+  const initial = new Map(
+    adapterEntries(selection).map((entry) => [entry.key, toEngine(model, entry, values.get(entry.key)!)]),
+  );
+  for (const { module, fromBase } of selection.lora) {
+    const keys = fromBase === null ? [] : (["lora_A", "lora_B"] as const);
+    for (const half of keys) {
+      const key = startKey(module.name, half);
+      initial.set(key, values.get(key)!);
+    }
+  }
+  return { compute: async () => initial };
 }
 
 function toEngine(model: Model, entry: AdapterEntry, values: Float32Array): Float32Array {

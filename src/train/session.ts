@@ -289,14 +289,13 @@ export class Session {
 
   /** The adapter as it is now, to be used beside others. */
   async trained(): Promise<Adapter> {
-    return this.plain({});
+    return { selection: this.adapted.selection, values: await trainedValues(this.adapted) };
   }
 
   /** What is trained now, for the base as it is; `json` is its adapter_config.json. */
   private async plain(json: JsonObject): Promise<AdapterContent> {
-    const { adapted, loaded, sources } = this;
-    const content = { json, selection: adapted.selection, values: await trainedValues(adapted) };
-    return plainLora(content, loaded?.files.config ?? sources.run.lora);
+    const { loaded, sources } = this;
+    return plainLora({ json, ...(await this.trained()) }, loaded?.files.config ?? sources.run.lora);
   }
 
   /** Logits [tokens][vocabulary] of one row, with the adapter as it is now. */

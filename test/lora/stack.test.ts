@@ -4,7 +4,7 @@ import type { StoredTensor } from "../../src/base/bytes.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import { openSafetensors, writeSafetensors } from "../../src/formats/safetensors.ts";
 import { arraySource } from "../../src/formats/sources.ts";
-import { adapterEntries } from "../../src/lora/adapterKeys.ts";
+import { adapterEntries, startKey } from "../../src/lora/adapterKeys.ts";
 import { parameterChanges } from "../../src/lora/changes.ts";
 import { parseLoraConfig } from "../../src/lora/config.ts";
 import { mergedTensors, rowBlocks } from "../../src/lora/merge.ts";
@@ -67,6 +67,11 @@ function adapterOf(lora: JsonObject): Adapter {
   const context = { modelType: "llama", origin: "run", path: "lora" } as const;
   const selection = selectModules(modules, config, context);
   const values = new Map(adapterEntries(selection).map(({ key, shape }) => [key, numbers(shape)]));
+  for (const { module, r, fromBase } of selection.lora) {
+    if (fromBase === null) continue;
+    values.set(startKey(module.name, "lora_A"), numbers([r, IN]));
+    values.set(startKey(module.name, "lora_B"), numbers([OUT, r]));
+  }
   return { selection, values };
 }
 
@@ -87,13 +92,21 @@ function changesOf({ adapter, strength: s, layersOff }: AdapterPart, base: Map<s
     const a = tensorOf(module.name, /lora(_embedding)?_A/)!;
     const b = tensorOf(module.name, /lora(_embedding)?_B(\.weight)?$/)!;
     const m = tensorOf(module.name, /magnitude/);
+    // What it began as, B's negated, where that is a part of the base.
+    const [a0, b0] = [
+      values.get(startKey(module.name, "lora_A")),
+      values.get(startKey(module.name, "lora_B")),
+    ];
     const turned = module.kind === "conv1d" || module.kind === "embedding";
     for (let o = 0; o < OUT; o++) {
       const at = (k: number) => (turned ? k * OUT + o : o * IN + k);
       const before = Array.from({ length: IN }, (_, k) => w[at(k)]!);
       const after = before.map((value, k) => {
         let sum = value;
-        for (let j = 0; j < r; j++) sum += s * scale * b[o * r + j]! * a[j * IN + k]!;
+        for (let j = 0; j < r; j++) {
+          sum += s * scale * b[o * r + j]! * a[j * IN + k]!;
+          if (a0 && b0) sum += s * scale * b0[o * r + j]! * a0[j * IN + k]!;
+        }
         return sum;
       });
       const length = Math.hypot(...before);
@@ -138,6 +151,7 @@ const others = {
   lora_alpha: 1,
   trainable_token_indices: { embed_tokens: [1, 6] },
 };
+const pissa = { target_modules: ["q", "c"], r: 2, lora_alpha: 3, init_lora_weights: "pissa" };
 const table_dora = { target_modules: ["embed_tokens"], r: 2, lora_alpha: 3, use_dora: true };
 
 it.each<[string, readonly JsonObject[]]>([
@@ -150,6 +164,8 @@ it.each<[string, readonly JsonObject[]]>([
   ["three of LoRA", [q, all, q]],
   ["DoRA and LoRA", [dora, all]],
   ["DoRA and DoRA", [dora, dora]],
+  ["pissa and LoRA", [pissa, all]],
+  ["pissa with DoRA and LoRA", [{ ...pissa, use_dora: true }, all]],
   ["DoRA and others' modules", [dora, biased]],
   ["whole and LoRA", [whole, all]],
   ["whole and DoRA", [whole, dora]],

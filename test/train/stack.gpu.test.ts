@@ -65,6 +65,9 @@ describe("an adapter's strength", () => {
     "gpt2_dora_embedding",
     "gpt2_tokens",
     "qwen3_tokens_head",
+    "llama_pissa",
+    "qwen2_olora",
+    "qwen3_pissa_dora",
   ])("0 is the base and 1 the trained model, to the bit, and the training stands still: %s", async (name) => {
     const base = await open(name);
     const bare = await logits(base, []);
