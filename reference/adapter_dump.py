@@ -64,6 +64,11 @@ CASES = {
     "llama_tokens": ("llama", {"r": 2, "target_modules": ["q_proj"], "trainable_token_indices": {"lm_head": [3, 1], "embed_tokens": [7]}, "task_type": "CAUSAL_LM"}),
     "qwen3_tokens": ("qwen3", {"r": 2, "target_modules": ["v_proj", "lm_head"], "trainable_token_indices": [5, 0, 3], "task_type": "CAUSAL_LM"}),
     "gpt2_tokens": ("gpt2", {"r": 2, "target_modules": ["c_attn"], "trainable_token_indices": {"wte": [1], "wpe": [2, 0]}, "task_type": "CAUSAL_LM"}),
+    "gpt2_whole_embeddings": ("gpt2", {"r": 2, "target_modules": ["c_proj"], "modules_to_save": ["wte", "wpe"], "task_type": "CAUSAL_LM"}),
+    "qwen3_whole_tied": ("qwen3", {"r": 2, "target_modules": ["v_proj"], "modules_to_save": ["embed_tokens"], "ensure_weight_tying": True, "task_type": "CAUSAL_LM"}),
+    "qwen3_head_tied": ("qwen3", {"r": 2, "target_modules": ["v_proj"], "modules_to_save": ["lm_head", "norm"], "ensure_weight_tying": True, "task_type": "CAUSAL_LM"}),
+    "qwen3_lora_tied": ("qwen3", {"r": 2, "target_modules": ["embed_tokens", "q_proj"], "ensure_weight_tying": True, "task_type": "CAUSAL_LM"}),
+    "qwen3_lora_tied_pattern": ("qwen3", {"r": 2, "use_dora": True, "target_modules": r".*(q_proj|lm_head)", "ensure_weight_tying": True, "task_type": "CAUSAL_LM"}),
     "gpt2_bias": ("gpt2", {"r": 2, "target_modules": ["c_attn"], "bias": "lora_only", "lora_bias": True, "task_type": "CAUSAL_LM"}),
     "gpt2_bias_all": ("gpt2", {"r": 2, "target_modules": ["c_fc"], "bias": "all", "task_type": "CAUSAL_LM"}),
     "llama_named": ("llama", {"r": 2, "target_modules": ["v_proj"], "task_type": "CAUSAL_LM"}),
@@ -113,7 +118,7 @@ def main() -> None:
         head = getattr(head, "base_layer", getattr(head, "original_module", head))
         base = {"lm_head.weight": head.weight.detach().clone()}
         table = model.get_input_embeddings()
-        if model_type == "llama" and (hasattr(table, "base_layer") or name in SAVED):
+        if model_type != "gpt2" and (hasattr(table, "base_layer") or name in SAVED):
             base["model.embed_tokens.weight"] = getattr(table, "base_layer", table).weight.detach().clone()
         save_file(base, folder / "base.safetensors")
         about = {"model_type": model_type, "config": case, "modules": modules}

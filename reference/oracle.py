@@ -219,12 +219,22 @@ def gradients_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return gradients
 
 
+def tie_factors(model: torch.nn.Module) -> None:
+    """LoRA's factors of a tied head share the storage of the embedding's, which a conversion of the model parts."""
+    table, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if not model.peft_config["default"].ensure_weight_tying or not hasattr(table, "lora_embedding_A"):
+        return
+    head.lora_A["default"].weight.data = table.lora_embedding_B["default"].data.t()
+    head.lora_B["default"].weight.data = table.lora_embedding_A["default"].data.t()
+
+
 def to_float64(model: torch.nn.Module) -> torch.nn.Module:
     """The same model in f64, for the noise floor: also where Transformers goes down to f32 by itself.
 
     The rotary tables stay rounded to f32: they belong to the model's definition.
     """
     model = model.double()
+    tie_factors(model)
     model.base_model.model.set_attn_implementation("sdpa")  # eager takes the softmax in f32
 
     def forward(self, x):

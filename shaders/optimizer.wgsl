@@ -7,6 +7,9 @@
 //                 m ← m + (1 − β1)·(g − m)
 //                 v ← β2·v + (1 − β2)·g²
 //                 p ← p − step_size · m / (sqrt(v) / sqrt(1 − β2ᵗ) + eps)       step_size = lr / (1 − β1ᵗ)
+//   tie           p ← p · decay − step_size · m / (…) once more, by the moments of p's twin;  twin ← pᵀ
+// PyTorch holds tied factors as two parameters of one storage: each has its gradient, moments and update, one after the
+// other. Here they are two tensors of a chunk, p [rows, columns] at `first` and its twin [columns, rows] at `second`.
 // p, gradient, m, v [elements], elements a multiple of 64; groups [elements / 64]: the parameter group of each block.
 // hyper [8] and group_hyper [groups, 4] hold what the host has computed in float64 (see src/ops/optimizer.ts).
 // Absent: clearing the gradients. They stay readable until the next step begins.
@@ -14,6 +17,10 @@ struct Params {
   quads: u32,
   first_partial: u32,
   partial_count: u32,
+  first: u32,
+  second: u32,
+  rows: u32,
+  columns: u32,
 }
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> gradients: array<vec4f>;
@@ -27,6 +34,8 @@ struct Params {
 @group(0) @binding(10) var<storage, read_write> parameters: array<vec4f>;
 @group(0) @binding(11) var<storage, read_write> first_moment: array<vec4f>;
 @group(0) @binding(12) var<storage, read_write> second_moment: array<vec4f>;
+// The parameters again, for `tie`, which goes element by element.
+@group(0) @binding(13) var<storage, read_write> elements: array<f32>;
 
 // Places in `hyper`.
 const ONE_MINUS_BETA1 = 0u;
@@ -108,4 +117,22 @@ fn adamw(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
   parameters[i] = parameters[i] * decay - step_size * m / denominator;
   first_moment[i] = m;
   second_moment[i] = v;
+}
+
+// One invocation an element, after `adamw` has been over both tensors.
+@compute @workgroup_size(LANES)
+fn tie(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+       @builtin(local_invocation_index) lane: u32) {
+  let i = flat_workgroup(group, groups) * LANES + lane;
+  if (i >= params.rows * params.columns) {
+    return;
+  }
+  let twin = params.second + i % params.columns * params.rows + i / params.columns;
+  let of_group = group_hyper[groups_of_blocks[twin / (4u * QUADS_PER_BLOCK)]];
+  let m = first_moment[twin / 4u][twin % 4u];
+  let v = second_moment[twin / 4u][twin % 4u];
+  let denominator = sqrt(v) / hyper[SQRT_BIAS2] + hyper[EPSILON];
+  let p = elements[params.first + i] * of_group.x - of_group.y * m / denominator;
+  elements[params.first + i] = p;
+  elements[twin] = p;
 }

@@ -1,5 +1,5 @@
 import type { ModuleDescriptor } from "./modules.ts";
-import type { Selection } from "./targets.ts";
+import type { Selection, WholeTensor } from "./targets.ts";
 
 /** PEFT wraps the model twice, and its adapter files show it. */
 const PREFIX = "base_model.model.";
@@ -60,7 +60,7 @@ export function tokensKey(module: string): string {
   return `${PREFIX}${module}.token_adapter.trainable_tokens_delta`;
 }
 
-/** Every tensor that an adapter with this selection holds, by PEFT's name, in the order of the model. */
+/** Every tensor that an adapter with this selection trains, by PEFT's name, in the order of the model. */
 export function adapterEntries(selection: Pick<Selection, "lora" | "whole" | "tokens">): AdapterEntry[] {
   const added = selection.lora.flatMap((target): AdapterEntry[] => {
     const { module, r, hasBias, hasMagnitude } = target;
@@ -73,15 +73,7 @@ export function adapterEntries(selection: Pick<Selection, "lora" | "whole" | "to
       ...(hasMagnitude ? [entry(magnitudeKey(name), "magnitude", outFeatures)] : []),
     ];
   });
-  const whole = selection.whole.map(
-    ({ key, parameter, module }): AdapterEntry => ({
-      key,
-      part: "parameter",
-      parameter,
-      module: module.name,
-      shape: module.parameters[parameter]!,
-    }),
-  );
+  const whole = selection.whole.filter(({ tiedTo }) => tiedTo === undefined).map(wholeEntry);
   const tokens = selection.tokens
     .filter(({ module, key }) => key === tokensKey(module.name))
     .map(({ module, indices, key }): AdapterEntry => {
@@ -89,6 +81,22 @@ export function adapterEntries(selection: Pick<Selection, "lora" | "whole" | "to
       return { key, part: "tokens", module: name, shape: [indices.length, parameters.weight![1]!] };
     });
   return [...added, ...whole, ...tokens];
+}
+
+function wholeEntry({ key, parameter, module }: WholeTensor): AdapterEntry {
+  const shape = module.parameters[parameter]!;
+  return { key, part: "parameter", parameter, module: module.name, shape };
+}
+
+/** What an adapter file holds, and under which key each value trains: PEFT saves a tied table under two names. */
+export function fileEntries(
+  selection: Pick<Selection, "lora" | "whole" | "tokens">,
+): (AdapterEntry & { readonly trainedKey: string })[] {
+  const own = adapterEntries(selection).map((entry) => ({ ...entry, trainedKey: entry.key }));
+  const tied = selection.whole.flatMap((tensor) =>
+    tensor.tiedTo === undefined ? [] : [{ ...wholeEntry(tensor), trainedKey: tensor.tiedTo }],
+  );
+  return [...own, ...tied];
 }
 
 /**

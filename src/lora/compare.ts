@@ -23,6 +23,7 @@ const SELECTING = [
   "lora_bias",
   "use_dora",
   "trainable_token_indices",
+  "ensure_weight_tying",
 ] as const satisfies LoraKey[];
 
 /**
@@ -98,7 +99,9 @@ function sameSelection(wanted: Selection | undefined, found: Selection): boolean
     wanted.lora.length === found.lora.length &&
     wanted.lora.every((target, i) => sameTarget(target, found.lora[i]!)) &&
     wanted.whole.length === found.whole.length &&
-    wanted.whole.every(({ key }, i) => key === found.whole[i]!.key) &&
+    wanted.whole.every(
+      ({ key, tiedTo }, i) => key === found.whole[i]!.key && tiedTo === found.whole[i]!.tiedTo,
+    ) &&
     wanted.tokens.length === found.tokens.length &&
     wanted.tokens.every((rows, i) => sameTokens(rows, found.tokens[i]!))
   );
@@ -113,7 +116,7 @@ function sameTokens(wanted: TokenRows, found: TokenRows): boolean {
 function sameTarget(wanted: LoraTarget, found: LoraTarget): boolean {
   const { module, r, alpha, hasBias } = wanted;
   if (module.name !== found.module.name || alpha !== found.alpha || hasBias !== found.hasBias) return false;
-  if (wanted.hasMagnitude !== found.hasMagnitude) return false;
+  if (wanted.hasMagnitude !== found.hasMagnitude || wanted.tiedTo?.name !== found.tiedTo?.name) return false;
   const reduced = Math.min(r, module.inFeatures, module.outFeatures);
   return r === found.r ? wanted.scale === found.scale : reduced === found.r;
 }

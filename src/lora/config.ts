@@ -25,6 +25,7 @@ export interface LoraConfig {
   bias: "none" | "all" | "lora_only";
   lora_bias: boolean;
   use_dora: boolean;
+  ensure_weight_tying: boolean;
   trainable_token_indices: number[] | Record<string, number[]> | null;
   /** Keys that change nothing here, as they stood in the file: they survive into the export. */
   described: JsonObject;

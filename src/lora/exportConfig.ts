@@ -29,6 +29,7 @@ export function exportConfig(selection: Selection, config: LoraConfig, baseModel
     inference_mode: true,
     target_modules:
       typeof selection.targetModules === "string" ? selection.targetModules : [...selection.targetModules],
+    modules_to_save: selection.modulesToSave && [...selection.modulesToSave],
     fan_in_fan_out: selection.lora.at(-1)?.module.kind === "conv1d",
     rank_pattern: patternsFor(selection.lora, config.rank_pattern, config.r, ({ r }) => r),
     alpha_pattern: patternsFor(selection.lora, config.alpha_pattern, config.lora_alpha, ({ alpha }) => alpha),

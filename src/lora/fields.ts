@@ -210,6 +210,13 @@ export const LORA_FIELDS = {
     description:
       "Tokens whose rows of the embedding train by themselves, and with it those of a tied head; or a list for each of several modules.",
   },
+  ensure_weight_tying: {
+    role: "setting",
+    schema: v.boolean(),
+    expected: "true or false",
+    default: false,
+    description: "Where the head is tied to the embedding, what trains for one of them is the other's too.",
+  },
   task_type: described(
     "The task, CAUSAL_LM here.",
     v.nullable(v.picklist(TASK_TYPES)),
@@ -247,11 +254,6 @@ export const LORA_FIELDS = {
     "Parameters to adapt.",
   ),
   layer_replication: absent("stacking layers anew is not built yet", "Layers to stack anew."),
-  ensure_weight_tying: absent(
-    "keeping the adapters of tied modules tied is not built yet",
-    "Tied adapters.",
-    false,
-  ),
   alora_invocation_tokens: absent(OTHER_METHOD, "Activated LoRA's invocation."),
   megatron_config: absent("Megatron's layers do not exist here", "Megatron's configuration."),
   loftq_config: absent(INITIALISED_OTHERWISE, "LoftQ's configuration.", {}),

@@ -1,3 +1,5 @@
+import { transposed } from "./transposed.ts";
+
 /** How GGUF calls the weights of a model that LoRA can adapt, and how it lays out their rows. */
 export interface GgufNames {
   /** `general.architecture`: llama.cpp takes an adapter only onto a base of the same. */
@@ -70,10 +72,4 @@ function moved(
     result.set(values.subarray(from * width, (from + 1) * width), to * width);
   }
   return result;
-}
-
-/** [rows, columns] → [columns, rows] */
-function transposed(values: Float32Array, rows: number): Float32Array {
-  const columns = values.length / rows;
-  return Float32Array.from(values, (_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!);
 }

@@ -3,6 +3,7 @@ import { show } from "../base/json.ts";
 import { normalPair, philox, seedKey } from "../base/random.ts";
 import { orthonormal } from "./orthonormal.ts";
 import type { LoraTarget } from "./targets.ts";
+import { transposed } from "./transposed.ts";
 
 /** What LoRA adds to a module: A [r, in] and B [out, r], row-major, and B's bias [out] where it has one. */
 export interface LoraStart {
@@ -73,7 +74,7 @@ export function initialStart(target: LoraTarget, init: boolean | string, seed: n
       const mixA = normal("a", inFeatures * (r / 2), 0.1);
       const mixB = normal("b", outFeatures * (r / 2), 0.1);
       return {
-        a: transposed(rotatedRows(mixA, rotation, r, 0), r),
+        a: transposed(rotatedRows(mixA, rotation, r, 0), inFeatures),
         b: rotatedRows(mixB, rotation, r, 1),
       };
     }
@@ -146,12 +147,6 @@ function rotatedRows(
     }
   }
   return rows;
-}
-
-/** [r, count] from [count, r]. */
-function transposed(rows: Float32Array, r: number): Float32Array {
-  const count = rows.length / r;
-  return rows.map((_, at) => rows[(at % count) * r + Math.floor(at / count)]!);
 }
 
 /** FNV-1a over the name's UTF-16 units, in 64 bits. */

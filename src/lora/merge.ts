@@ -15,6 +15,7 @@ import { toFloat32 } from "../formats/floats.ts";
 import { loraBiasKey, loraKey, magnitudeKey } from "./adapterKeys.ts";
 import type { LoadedAdapter } from "./readAdapter.ts";
 import type { LoraTarget } from "./targets.ts";
+import { transposed } from "./transposed.ts";
 
 /** A tensor that is read in rows; a vector's rows are its numbers. */
 export interface RowTensor {
@@ -176,7 +177,8 @@ function mergedTurned(
   lengths: Float32Array | undefined,
 ): RowTensor {
   const [inFeatures, outFeatures] = before.shape as [number, number];
-  const bRows = transposed(b, r);
+  // B [out, r] as [r, out], so that a row of the sum runs along it.
+  const bRows = transposed(b, outFeatures);
   const row = new Float64Array(outFeatures);
   /** Sets `row` to row k of (W + s·B·A)ᵀ. */
   const sumRow = (values: Float32Array, k: number) => {
@@ -217,16 +219,6 @@ function mergedTurned(
       });
     },
   };
-}
-
-/** B [out, r] as [r, out], so that a row of the sum runs along it. */
-function transposed(b: Float32Array, r: number): Float32Array {
-  const outFeatures = b.length / r;
-  const rows = new Float32Array(b.length);
-  for (let o = 0; o < outFeatures; o++) {
-    for (let j = 0; j < r; j++) rows[j * outFeatures + o] = b[o * r + j]!;
-  }
-  return rows;
 }
 
 /** Refuses what has left f32, or was no number in the base already. */

@@ -7,15 +7,17 @@ import { FLOAT_TYPES, toFloat32 } from "../formats/floats.ts";
 import { openSafetensors } from "../formats/safetensors.ts";
 import {
   type AdapterEntry,
-  adapterEntries,
   baseParameterOf,
   CONFIG_FILE,
+  fileEntries,
+  loraKey,
   otherHalf,
   WEIGHTS_FILE,
 } from "./adapterKeys.ts";
 import { type LoraConfig, parseAdapterConfig } from "./config.ts";
 import type { ModuleDescriptor } from "./modules.ts";
 import { type Selection, selectModules } from "./targets.ts";
+import { transposed } from "./transposed.ts";
 
 /** An adapter folder whose config and header have been checked; no tensor has been read yet. */
 export interface AdapterFiles {
@@ -89,7 +91,7 @@ export async function loadAdapter(
     origin: "adapter",
     path: CONFIG_FILE,
   });
-  const entries = adapterEntries(selection);
+  const entries = fileEntries(selection);
   const copies = copiesIn(adapter, entries, selection, modules);
   checkKeys(adapter, entries, copies);
   for (const tensor of adapter.tensors.values()) checkType(adapter, tensor);
@@ -104,6 +106,7 @@ export async function loadAdapter(
   }
   const values = new Map<string, Float32Array>();
   for (const { key } of entries) values.set(key, await readFinite(adapter, adapter.tensors.get(key)!));
+  checkTies(adapter, selection, values);
   const types = new Map(entries.map(({ key }) => [key, adapter.tensors.get(key)!.dtype]));
   return { selection, values, kept, types, warnings };
 }
@@ -182,6 +185,31 @@ function checkShape(adapter: AdapterFiles, entry: AdapterEntry): void {
       ? `Do ${CONFIG_FILE} and ${WEIGHTS_FILE} belong together?`
       : "Was the adapter trained on another model?",
   );
+}
+
+/** What is tied must agree: PEFT would take whichever it read last for both. */
+function checkTies(
+  adapter: AdapterFiles,
+  { lora, whole }: Selection,
+  values: ReadonlyMap<string, Float32Array>,
+): void {
+  const check = (key: string, other: string, expected = values.get(other)!) => {
+    const found = values.get(key)!;
+    const at = found.findIndex((value, i) => value !== expected[i]);
+    if (at === -1) return;
+    throw new FormatError(
+      "tied-differ",
+      `${adapter.label}: ${key} holds ${found[at]} at index ${at}, and ${other}, to which ensure_weight_tying ties it, ${expected[at]}.`,
+      "Which of the two was meant cannot be told; save the adapter anew.",
+    );
+  };
+  for (const { key, tiedTo } of whole) if (tiedTo !== undefined) check(key, tiedTo);
+  for (const { module, tiedTo, r } of lora) {
+    if (!tiedTo) continue;
+    const [a, b] = [loraKey(tiedTo.name, "lora_A", tiedTo.kind), loraKey(tiedTo.name, "lora_B", tiedTo.kind)];
+    check(loraKey(module.name, "lora_A"), b, transposed(values.get(b)!, module.inFeatures));
+    check(loraKey(module.name, "lora_B"), a, transposed(values.get(a)!, r));
+  }
 }
 
 async function readFinite(adapter: AdapterFiles, tensor: StoredTensor): Promise<Float32Array> {

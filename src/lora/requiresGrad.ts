@@ -41,6 +41,9 @@ export function withRequiresGrad(
   }));
   const taken = new Set(selection.whole.map(nameOf));
   const rows = new Set(selection.tokens.map(({ module }) => module.name));
+  const hasHead = parameters.some(({ module }) => module.kind === "head" && module.tiedTo === undefined);
+  const table = parameters.find(({ module }) => module.kind === "embedding");
+  const tiedTable = hasHead || !table ? undefined : nameOf(table);
   const added: WholeTensor[] = [];
   const twice: string[] = [];
   for (const one of parameters) {
@@ -49,7 +52,7 @@ export function withRequiresGrad(
     for (const matcher of matched) matcher.used = true;
     if (matched.length === 0) continue;
     const { module, parameter } = one;
-    const fault = takingFault(one, matched[0]!.source, { adapted, taken, rows }, path);
+    const fault = takingFault(one, matched[0]!.source, { adapted, taken, rows, tiedTable }, path);
     if (taken.has(name)) twice.push(name);
     else if (fault) refuse(context, fault);
     else
@@ -86,11 +89,16 @@ function nameOf({ module, parameter }: BaseParameter): string {
   return `${module.name}.${parameter}`;
 }
 
+/** What else is chosen: names of modules and, for `taken` and `tiedTable`, of parameters. */
+interface Choice extends Readonly<Record<"adapted" | "taken" | "rows", ReadonlySet<string>>> {
+  readonly tiedTable: string | undefined;
+}
+
 /** Why a parameter cannot train whole. */
 function takingFault(
   { module, parameter }: BaseParameter,
   source: string,
-  { adapted, taken, rows }: Readonly<Record<"adapted" | "taken" | "rows", ReadonlySet<string>>>,
+  { adapted, taken, rows, tiedTable }: Choice,
   path: string,
 ): ConfigError | undefined {
   const name = `${module.name}.${parameter}`;
@@ -108,11 +116,11 @@ function takingFault(
       "Leave it to one of them.",
     );
   }
-  if (module.kind === "embedding") {
+  if (name === tiedTable) {
     return new ConfigError(
       "not-supported",
-      `${path}: ${show(source)} takes ${name}, an embedding: training embeddings whole comes later.`,
-      "Linear layers, norms and the head can be trained whole.",
+      `${path}: ${show(source)} takes ${name}, which is the head's weight too: PEFT's file could not tell that they train as one.`,
+      "Use modules_to_save, with ensure_weight_tying where both shall be one.",
     );
   }
   if (!adapted.has(module.name) && taken.has(`${module.name}.bias`)) {

@@ -72,14 +72,6 @@ function takingFault(
       "Name the modules inside the layers.",
     );
   }
-  const embedding = tree.within(name).find(({ kind }) => kind === "embedding");
-  if (embedding) {
-    return new ConfigError(
-      "not-supported",
-      `${path}: ${show(entry)} takes ${embedding.name}, an embedding: training embeddings whole comes later.`,
-      "Linear layers, norms and the head can be saved.",
-    );
-  }
   const outer = taken.find((other) => name.startsWith(`${other}.`));
   if (outer === undefined) return undefined;
   return new ConfigError(

@@ -33,7 +33,7 @@ export async function stackAdapters(parts: readonly AdapterPart[], base: BasePar
   const lora = joinFactors(addable, values);
   const whole = await addWhole(addable, base, values);
   const tokens = await addTokens(addable, base, values);
-  return { selection: { lora, whole, tokens, targetModules: [], warnings: [] }, values };
+  return { selection: { lora, whole, tokens, targetModules: [], modulesToSave: null, warnings: [] }, values };
 }
 
 /** The adapter with DoRA's matrices as whole tensors, where others change them too. */

@@ -18,6 +18,7 @@ import { compilePythonPatterns } from "./pythonPattern.ts";
 import type { RequiresGrad } from "./requiresGrad.ts";
 import { selectSaved } from "./saved.ts";
 import { selectTokens, type TokenRows } from "./tokens.ts";
+import { resolveTying, tiedTable, tieFactors, withTiedHead } from "./tying.ts";
 
 /** A module that LoRA adapts: y += scale·(x·Aᵀ)·Bᵀ with A [r, in], B [out, r]. */
 export interface LoraTarget {
@@ -28,6 +29,8 @@ export interface LoraTarget {
   readonly scale: number;
   /** B has a bias of its own, [out], by lora_bias. */
   readonly hasBias: boolean;
+  /** The embedding whose factors it has, turned, by ensure_weight_tying: A is that one's Bᵀ, and B its Aᵀ. */
+  readonly tiedTo?: ModuleDescriptor;
   /** Each row of W, or each feature of an embedding, has a magnitude, [out], by use_dora. */
   readonly hasMagnitude: boolean;
   /** init_lora_weights where A and B begin as a part of W, which counts as taken out of it; null otherwise. */
@@ -41,6 +44,8 @@ export interface WholeTensor {
   readonly parameter: string;
   /** PEFT's name of it. */
   readonly key: string;
+  /** The key of the tensor that it is, by ensure_weight_tying: PEFT saves one tensor under two names. */
+  readonly tiedTo?: string;
 }
 
 export interface Selection {
@@ -54,6 +59,8 @@ export interface Selection {
   readonly requiresGrad?: RequiresGrad;
   /** target_modules as PEFT would save it: defaults and `all-linear` become names. */
   readonly targetModules: string | readonly string[];
+  /** modules_to_save as PEFT would save it. */
+  readonly modulesToSave: readonly string[] | null;
   readonly warnings: readonly string[];
 }
 
@@ -69,22 +76,26 @@ const DEFAULT_TARGETS: ReadonlyMap<string, readonly string[]> = new Map([
 /** Decides, as PEFT does, which modules a config adapts, with which rank and scale, and which train whole. */
 export function selectModules(
   modules: readonly ModuleDescriptor[],
-  config: LoraConfig,
+  given: LoraConfig,
   context: SelectionContext,
 ): Selection {
   const tree = new ModuleTree(modules);
-  const warnings: string[] = [];
+  const { config, shares, warnings: tyingWarnings } = resolveTying(tree, given, context);
+  const warnings = [...tyingWarnings];
   const listed = resolveTargets(tree, config, context);
   const targetModules = typeof listed === "string" ? listed : condenseTargets(listed, tree.names);
   const isExcluded = exclusion(config, context.path);
-  const chosen = chooseNames(tree, config, targetModules, isExcluded, context.path);
+  const matched = chooseNames(tree, config, targetModules, isExcluded, context.path);
+  const chosen = shares === "factors" ? withTiedHead(tree, matched, context) : matched;
   if (typeof config.target_modules !== "string") checkListed(tree, listed, isExcluded, context, warnings);
   if (chosen.length === 0) refuse(context, nothingMatched(tree, config, listed, context.path));
   const adapted = chosen.flatMap((name) => adaptable(tree, name, config, context));
   const names = new Set(adapted.map(({ name }) => name));
   const { saved, warnings: savedWarnings } = selectSaved(tree, config, names, context);
   warnings.push(...savedWarnings, ...unusedEntries(tree, config, context.path));
-  const lora = withRanks(adapted, config, context, warnings);
+  const ranked = withRanks(adapted, config, context, warnings);
+  const lora = shares === "factors" ? tieFactors(ranked, context) : ranked;
+  const tied = shares === "table" ? tiedTable(tree, saved, names, context) : [];
   const biases = selectBiases(tree, config, { adapted: names, saved }, context);
   warnings.push(...biasWarnings(lora, biases.length, config, context.path));
   const tokens = selectTokens(tree, config, { lora, saved }, context);
@@ -94,7 +105,8 @@ export function selectModules(
       `${context.path}.fan_in_fan_out is true, but the adapted modules are linear: it is taken as false.`,
     );
   }
-  return { lora, whole: [...saved, ...biases], tokens, targetModules, warnings };
+  const whole = [...saved, ...tied, ...biases];
+  return { lora, whole, tokens, targetModules, modulesToSave: config.modules_to_save, warnings };
 }
 
 export function loraScale(alpha: number, r: number, rankStabilised: boolean): number {

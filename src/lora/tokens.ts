@@ -1,5 +1,5 @@
 import { ConfigError } from "../base/errors.ts";
-import { sameJson } from "../base/json.ts";
+import { sameJson, show } from "../base/json.ts";
 import { tokensKey } from "./adapterKeys.ts";
 import type { LoraConfig } from "./config.ts";
 import { refuse, type SelectionContext } from "./matching.ts";
@@ -31,6 +31,7 @@ export function selectTokens(
   const entries: [string, number[]][] = Array.isArray(given) ? [[table!.name, given]] : Object.entries(given);
   const tie = head?.tiedTo === undefined ? undefined : tiedEntries(entries, table!, head);
 
+  if (tie?.differs && config.ensure_weight_tying) refuse(context, differentIndices(path, tie.entries));
   const rows = new Map<ModuleDescriptor, TokenRows>();
   for (const [ending, indices] of entries) {
     // PEFT leaves the head to the embedding where both name the same tokens.
@@ -61,6 +62,14 @@ function tiedEntries(
 ): { readonly entries: readonly [string, number[]][]; readonly differs: boolean } {
   const tied = entries.filter(([ending]) => table.name.endsWith(ending) || head.name.endsWith(ending));
   return { entries: tied, differs: tied.some(([, indices]) => !sameJson(indices, tied[0]![1])) };
+}
+
+function differentIndices(path: string, entries: readonly [string, number[]][]): ConfigError {
+  return new ConfigError(
+    "bad-combination",
+    `${path} names other tokens for the head than for the embedding that it is tied to (${show(Object.fromEntries(entries))}), and ensure_weight_tying is true: PEFT refuses it too.`,
+    "Name the same tokens, or leave ensure_weight_tying out.",
+  );
 }
 
 /** Why these rows of a module cannot train by themselves. */

@@ -3,7 +3,7 @@ import { ShapeError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import { fromFloat32, toFloat32 } from "../formats/floats.ts";
 import { type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts";
-import { adapterEntries, CONFIG_FILE, WEIGHTS_FILE } from "./adapterKeys.ts";
+import { CONFIG_FILE, fileEntries, WEIGHTS_FILE } from "./adapterKeys.ts";
 import { pythonJson } from "./exportConfig.ts";
 import type { LoadedAdapter } from "./readAdapter.ts";
 import type { Selection } from "./targets.ts";
@@ -19,7 +19,7 @@ export async function writeAdapter(
   valuesOf: (key: string) => Float32Array,
   loaded?: Pick<LoadedAdapter, "kept" | "types">,
 ): Promise<Map<string, Uint8Array>> {
-  const entries = adapterEntries(selection);
+  const entries = fileEntries(selection);
   const storedType = (key: string) => loaded?.types.get(key) ?? "F32";
   const unchanged = entries.every(({ key }) => holds(storedType(key), valuesOf(key)));
   const tensors: TensorToWrite[] = entries.map(({ key, shape }) => {

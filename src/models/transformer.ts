@@ -139,7 +139,11 @@ export function layOutTrainables(model: Model, selection: Selection, layout: Are
   const targets = new Map(selection.lora.map((target) => [target.module.name, target]));
   const { embedding: table, positions } = modelNames(model.config);
   const tables = positions ? [[table], [positions]] : [[table]];
-  for (const names of [...tables, ...projectionsOf(model.config)]) {
+  const tied = selection.lora.some(({ tiedTo }) => tiedTo !== undefined);
+  const apart = [...tables, ...projectionsOf(model.config)];
+  // The optimizer reaches tied factors together.
+  const together = tied ? [[table, modelNames(model.config).head], ...apart.slice(1, -1)] : apart;
+  for (const names of together) {
     const adapted = names.flatMap((name) => targets.get(name) ?? []);
     if (adapted.length === 0) continue;
     layout.placeTogether(
@@ -159,7 +163,8 @@ export function layOutTrainables(model: Model, selection: Selection, layout: Are
   for (const { module, hasMagnitude } of selection.lora) {
     if (hasMagnitude) layout.place(magnitudeKey(module.name), [module.outFeatures]);
   }
-  for (const { module, parameter, key } of selection.whole) {
+  for (const { module, parameter, key, tiedTo } of selection.whole) {
+    if (tiedTo !== undefined) continue;
     const shape = module.parameters[parameter]!;
     const turned = module.kind === "conv1d" && shape.length === 2 ? [shape[1]!, shape[0]!] : shape;
     layout.place(key, turned);
@@ -219,7 +224,9 @@ export class Tracer {
     this.maxBinding = options.maxBinding;
     const { lora, whole, tokens } = options.selection;
     this.tokens = new Map(tokens.map((one) => [one.module.name, one]));
-    this.whole = new Map(whole.map(({ module, parameter, key }) => [`${module.name}.${parameter}`, key]));
+    this.whole = new Map(
+      whole.map(({ module, parameter, key, tiedTo }) => [`${module.name}.${parameter}`, tiedTo ?? key]),
+    );
     this.apart = modulesApart(options.selection);
     this.targets = new Map(lora.map((target, index) => [target.module.name, { ...target, index }]));
   }

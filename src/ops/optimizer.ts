@@ -13,8 +13,19 @@ export interface OptimizerChunk {
   readonly groups: Uint32Array;
 }
 
+/** Two tensors of a chunk that are one, turned: a step updates it by the gradients of both, one after the other. */
+export interface Tie {
+  readonly chunk: number;
+  /** The first is [rows, columns]; places count in floats. */
+  readonly first: number;
+  readonly second: number;
+  readonly rows: number;
+  readonly columns: number;
+}
+
 export interface OptimizerOperands {
   readonly chunks: readonly OptimizerChunk[];
+  readonly ties?: readonly Tie[];
   /** Input f32 [groups, 4], filled by `groupHyper`. */
   readonly groupHyper: Value;
   /** Input f32 [8], filled by `commonHyper`. */
@@ -81,7 +92,7 @@ const QUADS_PER_PARTIAL = 1024;
 
 /** Records the update of all chunks, by the gradients that the micro-batches have summed up. Leaves them in place. */
 export function optimizerStep(graph: Graph, operands: OptimizerOperands): void {
-  const { chunks, groupHyper, hyper, scalars } = operands;
+  const { chunks, ties = [], groupHyper, hyper, scalars } = operands;
   for (const chunk of chunks) checkChunk(chunk);
   const counts = chunks.map(({ gradients }) => Math.ceil(widthOf(gradients) / 4 / QUADS_PER_PARTIAL));
   const partialCount = counts.reduce((sum, count) => sum + count, 0);
@@ -98,7 +109,14 @@ export function optimizerStep(graph: Graph, operands: OptimizerOperands): void {
     const inputs = [parameters, gradients, firstMoment, secondMoment, scalars, groupHyper, hyper];
     graph.record(adamw, { groups }, inputs, [], { mutates: [parameters, firstMoment, secondMoment] });
   }
+  for (const one of ties) {
+    const { parameters, firstMoment, secondMoment, groups } = chunks[one.chunk]!;
+    const inputs = [parameters, firstMoment, secondMoment, groupHyper, hyper];
+    graph.record(tie, { ...one, groups }, inputs, [], { mutates: [parameters] });
+  }
 }
+
+const NO_PARAMS = { quads: 0, first_partial: 0, partial_count: 0, first: 0, second: 0, rows: 0, columns: 0 };
 
 function checkChunk({ parameters, gradients, firstMoment, secondMoment, groups }: OptimizerChunk): void {
   const elements = widthOf(parameters);
@@ -120,7 +138,7 @@ const normPartial: Op<{ readonly firstPartial: number }> = {
     return [
       {
         kernel: { file: "optimizer", entry: "norm_partial" },
-        params: { quads, first_partial: node.attributes.firstPartial, partial_count: 0 },
+        params: { ...NO_PARAMS, quads, first_partial: node.attributes.firstPartial },
         bindings: { gradients, partials_out: node.outputs[0] },
         workgroups: () => Math.ceil(quads / QUADS_PER_PARTIAL),
       },
@@ -135,7 +153,7 @@ const normTotal: Op<{ readonly partialCount: number }> = {
     return [
       {
         kernel: { file: "optimizer", entry: "norm_total" },
-        params: { quads: 0, first_partial: 0, partial_count: node.attributes.partialCount },
+        params: { ...NO_PARAMS, partial_count: node.attributes.partialCount },
         bindings: { partials, hyper, scalars_out: scalars },
         workgroups: () => 1,
       },
@@ -151,7 +169,7 @@ const adamw: Op<{ readonly groups: Uint32Array }> = {
     return [
       {
         kernel: { file: "optimizer", entry: "adamw" },
-        params: { quads, first_partial: 0, partial_count: 0 },
+        params: { ...NO_PARAMS, quads },
         bindings: {
           parameters,
           gradients,
@@ -163,6 +181,29 @@ const adamw: Op<{ readonly groups: Uint32Array }> = {
           groups_of_blocks: { table: node.attributes.groups },
         },
         workgroups: () => Math.ceil(quads / LANES),
+      },
+    ];
+  },
+};
+
+const tie: Op<Tie & { readonly groups: Uint32Array }> = {
+  name: "optimizer.tie",
+  lower(node) {
+    const [elements, firstMoment, secondMoment, groupHyper, hyper] = node.inputs;
+    const { first, second, rows, columns, groups } = node.attributes;
+    return [
+      {
+        kernel: { file: "optimizer", entry: "tie" },
+        params: { ...NO_PARAMS, first, second, rows, columns },
+        bindings: {
+          elements,
+          first_moment: firstMoment,
+          second_moment: secondMoment,
+          group_hyper: groupHyper,
+          hyper,
+          groups_of_blocks: { table: groups },
+        },
+        workgroups: () => Math.ceil((rows * columns) / LANES),
       },
     ];
   },

@@ -4,6 +4,7 @@ import { ConfigError, FormatError } from "../base/errors.ts";
 import {
   type AdapterEntry,
   adapterEntries,
+  fileEntries,
   loraBiasKey,
   loraKey,
   magnitudeKey,
@@ -15,6 +16,7 @@ import type { LoadedAdapter } from "../lora/readAdapter.ts";
 import { rowNorms } from "../lora/rowNorms.ts";
 import { type Adapter, baseRows, baseValues } from "../lora/strength.ts";
 import type { LoraTarget, Selection } from "../lora/targets.ts";
+import { transposed } from "../lora/transposed.ts";
 import { transpose } from "../models/frozen.ts";
 import type { Model } from "../models/transformer.ts";
 import type { AdaptedModel } from "./adaptedModel.ts";
@@ -24,8 +26,8 @@ import type { RunConfig } from "./runFile.ts";
 export async function trainedValues(adapted: AdaptedModel): Promise<Map<string, Float32Array>> {
   const { model, selection } = adapted;
   const values = new Map<string, Float32Array>();
-  for (const entry of adapterEntries(selection)) {
-    const engine = await adapted.read(entry.key);
+  for (const entry of fileEntries(selection)) {
+    const engine = await adapted.read(entry.trainedKey);
     values.set(entry.key, turned(model, entry) ? turnBack(engine, entry.shape) : engine);
   }
   for (const key of adapted.layout.constants.keys()) values.set(key, await adapted.read(key));
@@ -95,7 +97,7 @@ export function initialValues(
         onProgress?.(i, ofBase.length);
         if (!initial.has(startKey(target.module.name, "lora_A"))) await startFromBase(target);
       }
-      for (const target of loaded ? [] : selection.lora) if (target.fromBase === null) await start(target);
+      if (!loaded) for (const [target, begun] of startsOf(selection, run)) await start(target, begun);
       for (const entry of adapterEntries(selection)) if (!initial.has(entry.key)) await take(entry);
       return initial;
     },
@@ -115,9 +117,8 @@ export function initialValues(
     if (target.hasMagnitude) initial.set(magnitudeKey(name), rowNorms(matrix));
   }
 
-  async function start(target: LoraTarget): Promise<void> {
+  async function start(target: LoraTarget, begun: LoraStart): Promise<void> {
     const { name } = target.module;
-    const begun = initialStart(target, run.lora.init_lora_weights, run.train.seed);
     setHalves(target, begun);
     if (begun.bias) initial.set(loraBiasKey(name), begun.bias);
     if (target.hasMagnitude) {
@@ -135,6 +136,26 @@ export function initialValues(
     if (!values) throw new FormatError("tensor-missing", `The adapter has no "${entry.key}".`);
     initial.set(entry.key, toEngine(model, entry, values));
   }
+}
+
+/**
+ * What modules draw to begin with, those that begin from the base aside. The factors of a tied head decide, unless PEFT
+ * lets all stay as they are drawn.
+ */
+function startsOf({ lora }: Selection, { lora: { init_lora_weights: init }, train }: RunConfig) {
+  const drawn = lora.filter(({ fromBase }) => fromBase === null);
+  const starts = new Map(drawn.map((target) => [target.module, initialStart(target, init, train.seed)]));
+  const turnedStart = ({ module, r }: LoraTarget): LoraStart => {
+    const { a, b } = starts.get(module)!;
+    return { a: transposed(b, module.outFeatures), b: transposed(a, r) };
+  };
+  for (const head of drawn) {
+    const table = drawn.find(({ module }) => module === head.tiedTo);
+    if (!table) continue;
+    if (init === false) starts.set(head.module, turnedStart(table));
+    else starts.set(table.module, turnedStart(head));
+  }
+  return drawn.map((target) => [target, starts.get(target.module)!] as const);
 }
 
 /** Takes in what a module began as, as the second pair of its low-rank path wants it. */

@@ -40,6 +40,7 @@ import { groupByKey, type ParameterGroup, parameterGroups } from "./parameterGro
 import type { StepReport } from "./reports.ts";
 import { ScalarRing } from "./ring.ts";
 import { scheduleFactor } from "./schedule.ts";
+import { tiesOf } from "./ties.ts";
 import { type TracedInputs, writeMicroBatch } from "./tracedInputs.ts";
 
 export interface TrainerOptions {
@@ -156,6 +157,7 @@ export class Trainer {
     });
     optimizerStep(update, {
       chunks,
+      ties: tiesOf(adapted.selection, adapted.layout),
       groupHyper: this.hyper.groups,
       hyper: this.hyper.common,
       scalars: updateScalars,

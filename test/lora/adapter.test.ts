@@ -160,6 +160,24 @@ describe("an adapter is refused", () => {
       "half-missing",
       /embed_tokens\.lora_embedding_A" without its other half/,
     ],
+    [
+      "when what is tied differs",
+      async () =>
+        edited(adapterCase("qwen3_whole_tied"), (all) =>
+          all.map((tensor) => (tensor.name.endsWith("lm_head.weight") ? scaled(tensor, 2) : tensor)),
+        ),
+      "tied-differ",
+      /lm_head\.weight holds .* and base_model\.model\.model\.embed_tokens\.weight, to which .* ties it/,
+    ],
+    [
+      "when tied factors differ",
+      async () =>
+        edited(adapterCase("qwen3_lora_tied"), (all) =>
+          all.map((tensor) => (tensor.name.endsWith("lm_head.lora_B.weight") ? scaled(tensor, 2) : tensor)),
+        ),
+      "tied-differ",
+      /lm_head\.lora_B\.weight holds .* and .*lora_embedding_A/,
+    ],
     ["when B has no A", (one) => edited(one, drop(`${Q0}.lora_A.weight`)), "half-missing", /lora_B/],
     [
       "when a pair is missing",

@@ -41,7 +41,6 @@ describe("the lora part of a run file", () => {
     [{ layer_replication: [[0, 4]] }, "lora.layer_replication is [[0,4]]: stacking layers"],
     [{ eva_config: { rho: 2 } }, "lora.eva_config is"],
     [{ loftq_config: { loftq_bits: 4 } }, "lora.loftq_config is"],
-    [{ ensure_weight_tying: true }, "lora.ensure_weight_tying is true"],
     [{ use_qalora: true }, "lora.use_qalora is true"],
     [{ alora_invocation_tokens: [1, 2] }, "lora.alora_invocation_tokens is [1,2]"],
     [{ runtime_config: { ephemeral_gpu_offload: true } }, "lora.runtime_config is"],

@@ -79,7 +79,7 @@ describe("requires_grad", () => {
       ".*q_proj\\.weight",
       /takes model.*q_proj\.weight, and LoRA adapts/,
     ],
-    ["llama", {}, "model\\.embed_tokens\\.weight", /an embedding: training embeddings whole comes later/],
+    ["qwen3", {}, "model\\.embed_tokens\\.weight", /embed_tokens\.weight, which is the head's weight too/],
     [
       "llama",
       { trainable_token_indices: { lm_head: [3] } },

@@ -13,7 +13,7 @@ import { writeGguf } from "../../src/formats/gguf-writer.ts";
 import { openSafetensors } from "../../src/formats/safetensors.ts";
 import { arraySource, mapFileSet } from "../../src/formats/sources.ts";
 import { openZip } from "../../src/formats/zip.ts";
-import { adapterEntries } from "../../src/lora/adapterKeys.ts";
+import { fileEntries } from "../../src/lora/adapterKeys.ts";
 import { reexportConfig } from "../../src/lora/exportConfig.ts";
 import { ggufAdapter } from "../../src/lora/exportGguf.ts";
 import type { ModuleDescriptor } from "../../src/lora/modules.ts";
@@ -62,7 +62,7 @@ type Model = {
 async function openFolder(folder: FileSet, { modelType, modules, base }: Model) {
   const adapter = await readAdapter(folder);
   const loaded = await loadAdapter(adapter, modules, modelType, (name) => base.get(name));
-  const entries = adapterEntries(loaded.selection);
+  const entries = fileEntries(loaded.selection);
   expect([...loaded.values.keys()]).toEqual(entries.map(({ key }) => key));
   for (const { key, shape } of entries) {
     const values = loaded.values.get(key)!;

@@ -11,13 +11,20 @@ import {
 import { SCALAR_COUNT, scalarAt } from "../../src/ops/scalars.ts";
 import type { KernelBench, Tensor } from "../harness/bench.ts";
 import { kernelSuite } from "../harness/cases.ts";
-import { type AdamWState, adamw, clipFactor, gradientNorm } from "../reference/optimizer.ts";
+import { type AdamWState, adamw, clipFactor, gradientNorm, tie } from "../reference/optimizer.ts";
 
 interface Run {
   readonly name: string;
   /** Elements of each tensor of each chunk, with its parameter group; tensors fill whole blocks of 64. */
   readonly chunks: readonly (readonly { elements: number; group: number }[])[];
   readonly groups: readonly GroupSettings[];
+  /** A tensor of a chunk, [rows, columns], and its twin. */
+  readonly ties?: readonly {
+    readonly chunk: number;
+    readonly first: number;
+    readonly second: number;
+    readonly shape: readonly [number, number];
+  }[];
   readonly settings: AdamWSettings;
   readonly steps: number;
   /** Typical size of a gradient's elements. */
@@ -29,21 +36,23 @@ const roles = ["parameters", "firstMoment", "secondMoment"] as const;
 const sums = { lossSum: 7.25, entropySum: 3.5, rightSum: 2 };
 
 /** Blocks of a chunk as the arenas lay them out: which elements belong to a tensor, and each block's group. */
-function layOut(tensors: Run["chunks"][number]): { groups: Uint32Array; inTensor: boolean[] } {
+function layOut(tensors: Run["chunks"][number]) {
   const layout = new ArenaLayout(2 ** 30);
   const inTensor: boolean[] = [];
+  const places: number[] = [];
   tensors.forEach(({ elements }, i) => {
     const { place } = layout.place(`tensor ${i}`, [elements]);
+    places.push(place.byteOffset / 4);
     for (let at = 0; at < Math.ceil(elements / 64) * 64; at++)
       inTensor[place.byteOffset / 4 + at] = at < elements;
   });
   const groupOf = (name: string): number => tensors[Number(name.slice("tensor ".length))]!.group;
-  return { groups: layout.groupOfBlocks(0, groupOf), inTensor };
+  return { groups: layout.groupOfBlocks(0, groupOf), inTensor, places };
 }
 
 async function check(
   bench: KernelBench,
-  { chunks, groups, settings, steps, gradientScale }: Run,
+  { chunks, groups, ties = [], settings, steps, gradientScale }: Run,
 ): Promise<void> {
   const layouts = chunks.map(layOut);
   const filled = (scale: number, inTensor: boolean[], sign: (x: number) => number = (x) => x): Float64Array =>
@@ -54,6 +63,10 @@ async function check(
     firstMoment: filled(gradientScale / 4, inTensor),
     secondMoment: filled(gradientScale ** 2 / 4, inTensor, Math.abs),
   }));
+  const placed = ties.map(({ chunk, first, second, shape: [rows, columns] }) => {
+    const { places } = layouts[chunk]!;
+    return { chunk, first: places[first]!, second: places[second]!, rows, columns };
+  });
   const gradients = Array.from({ length: steps }, () =>
     layouts.map(({ inTensor }) => filled(gradientScale, inTensor)),
   );
@@ -93,6 +106,7 @@ async function check(
             secondMoment: values[`secondMoment ${c}`]!,
             groups,
           })),
+          ties: placed,
           groupHyper: values[`groups of step ${step}`]!,
           hyper: values[`hyper of step ${step}`]!,
           scalars: values[`scalars of step ${step}`]!,
@@ -128,6 +142,21 @@ async function check(
       });
       return next;
     });
+    for (const { chunk, first, second, rows, columns } of placed) {
+      const { parameters, firstMoment, secondMoment } = expected[chunk]!;
+      const end = rows * columns;
+      const twin = {
+        firstMoment: firstMoment.subarray(second, second + end),
+        secondMoment: secondMoment.subarray(second, second + end),
+      };
+      const group = groupsNow[layouts[chunk]!.groups[second / 64]!]!;
+      const now = { ...settings, ...group, step };
+      const together = tie(parameters.slice(first, first + end), twin, [rows, columns], now);
+      parameters.set(together, first);
+      together.forEach((value, i) => {
+        parameters[second + (i % columns) * rows + Math.floor(i / columns)] = value;
+      });
+    }
   }
   expected.forEach((chunk, c) => {
     const { inTensor } = layouts[c]!;
@@ -201,6 +230,26 @@ const runs: Run[] = [
     gradientScale: 1,
   },
   {
+    name: "two ties, of groups of their own",
+    chunks: [
+      mixed[0]!,
+      [
+        { elements: 70, group: 0 },
+        { elements: 600, group: 0 },
+        { elements: 70, group: 2 },
+        { elements: 600, group: 1 },
+      ],
+    ],
+    groups,
+    ties: [
+      { chunk: 1, first: 0, second: 2, shape: [7, 10] },
+      { chunk: 1, first: 1, second: 3, shape: [3, 200] },
+    ],
+    settings,
+    steps: 3,
+    gradientScale: 1,
+  },
+  {
     // The epsilon that is added to the norm counts here.
     name: "a norm near 1e-6",
     chunks: [[{ elements: 130, group: 2 }]],
@@ -224,7 +273,7 @@ export const suite = await kernelSuite(
   "optimizer",
   runs.map((run) => ({
     name: run.name,
-    passes: ["norm_partial", "norm_total", "adamw"],
+    passes: ["norm_partial", "norm_total", "adamw", ...(run.ties ? ["tie"] : [])],
     run: (bench: KernelBench) => check(bench, run),
   })),
 );

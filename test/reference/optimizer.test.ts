@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { relativeError } from "../harness/differences.ts";
-import { type AdamWState, adamw, clipFactor, gradientNorm } from "./optimizer.ts";
+import { type AdamWState, adamw, clipFactor, gradientNorm, tie } from "./optimizer.ts";
 
 const settings = { beta1: 0.8, beta2: 0.95, epsilon: 1e-3, learningRate: 0.1, weightDecay: 0.2 };
 const gradients = [
@@ -42,4 +42,32 @@ it("clips only above the norm, and never where the norm to keep is 0", () => {
   expect(clipFactor(2, 4)).toBe(1);
   expect(clipFactor(4, 1)).toBeCloseTo(0.25, 6);
   expect(clipFactor(4, 0)).toBe(1);
+});
+
+it("updates two parameters of one storage, one turned, as torch.optim.AdamW does", () => {
+  const empty = () => ({ firstMoment: new Float64Array(6), secondMoment: new Float64Array(6) });
+  let own: AdamWState = { parameters: Float64Array.of(0.5, -1.25, 0, 2, 1, -0.5), ...empty() };
+  let twin: AdamWState = { parameters: new Float64Array(6), ...empty() };
+  const steps = [
+    [
+      [3, -4, 0, 1, 0.5, 2],
+      [1, 2, -1, 0.5, 0, 3],
+    ],
+    [
+      [-1, 0.5, 2, 0.25, 0, 1],
+      [0.1, 0.2, -0.3, 0.4, 2, -1],
+    ],
+  ] as const;
+  steps.forEach(([ofOwn, ofTwin], i) => {
+    const now = { ...settings, step: i + 1 };
+    own = adamw(own, Float64Array.from(ofOwn), now);
+    twin = adamw(twin, Float64Array.from(ofTwin), now);
+    own = { ...own, parameters: tie(own.parameters, twin, [2, 3], now) };
+  });
+  // From torch 2.13: b = Parameter(a.data.t()), AdamW([a, b]).
+  const expected = [
+    0.1655654942742394, -0.8271495742939046, -0.15349946531244768, 1.5042842641794223, 0.5721435040364813,
+    -0.7765608295472435,
+  ];
+  expect(relativeError(own.parameters, Float64Array.from(expected))).toBeLessThan(1e-12);
 });

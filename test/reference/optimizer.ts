@@ -37,3 +37,18 @@ export function adamw(state: AdamWState, gradient: Float64Array, settings: AdamW
   });
   return { parameters, firstMoment, secondMoment };
 }
+
+/** One parameter of two gradients: `twin` holds the moments of its second use, after its own AdamW, turned. */
+export function tie(
+  parameters: Float64Array,
+  twin: Pick<AdamWState, "firstMoment" | "secondMoment">,
+  [rows, columns]: readonly [number, number],
+  { step, beta1, beta2, epsilon, learningRate, weightDecay }: AdamWStep,
+): Float64Array {
+  return parameters.map((p, i) => {
+    const at = (i % columns) * rows + Math.floor(i / columns);
+    const mean = twin.firstMoment[at]! / (1 - beta1 ** step);
+    const variance = twin.secondMoment[at]! / (1 - beta2 ** step);
+    return p - learningRate * weightDecay * p - (learningRate * mean) / (Math.sqrt(variance) + epsilon);
+  });
+}

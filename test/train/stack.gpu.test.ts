@@ -117,7 +117,7 @@ describe("an adapter's strength", () => {
   it("from 0 to 2 is taken, nothing else", async () => {
     const base = await open("llama_all_linear");
     const adapter = {
-      selection: { lora: [], whole: [], tokens: [], targetModules: [], warnings: [] },
+      selection: { lora: [], whole: [], tokens: [], targetModules: [], modulesToSave: null, warnings: [] },
       values: new Map(),
     };
     for (const strength of [-0.1, 2.1, Number.NaN])

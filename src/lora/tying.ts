@@ -1,0 +1,160 @@
+import { ConfigError } from "../base/errors.ts";
+import { show } from "../base/json.ts";
+import { wholeKey } from "./adapterKeys.ts";
+import type { LoraConfig } from "./config.ts";
+import { nameMatcher, refuse, type SelectionContext } from "./matching.ts";
+import type { ModuleDescriptor, ModuleTree } from "./modules.ts";
+import { compilePythonPattern, escapePattern } from "./pythonPattern.ts";
+import type { LoraTarget, WholeTensor } from "./targets.ts";
+
+/** PEFT's EMBEDDING_LAYER_NAMES: the names by which it knows that an entry speaks of tied modules. */
+const EMBEDDING_NAMES = ["embed_tokens", "lm_head"];
+
+/** Starts under which PEFT leaves the head's factors what the embedding has; others give the head its own. */
+const TIED_STARTS: readonly LoraConfig["init_lora_weights"][] = [true, false, "gaussian", "eva"];
+
+/** What ensure_weight_tying comes to, which PEFT settles before it looks for modules. */
+export interface Tying {
+  /** The embedding stands in it for the head: PEFT saves the config so. */
+  readonly config: LoraConfig;
+  /** What a tied head has of the embedding: its table that trains, or LoRA's factors. */
+  readonly shares: "table" | "factors" | undefined;
+  readonly warnings: readonly string[];
+}
+
+export function resolveTying(tree: ModuleTree, config: LoraConfig, context: SelectionContext): Tying {
+  const { path } = context;
+  const { ensure_weight_tying: ties, target_modules: targets, modules_to_save: saved } = config;
+  const head = [...tree.leaves.values()].find(({ tiedTo }) => tiedTo !== undefined);
+  const isNamed = (entry: string) => EMBEDDING_NAMES.includes(entry.slice(entry.lastIndexOf(".") + 1));
+  const isSaved = (saved ?? []).some(isNamed);
+  const isTarget =
+    typeof targets === "string"
+      ? EMBEDDING_NAMES.some(nameMatcher(targets, `${path}.target_modules`))
+      : (targets ?? []).some(isNamed);
+  const nothing = (...warnings: string[]): Tying => ({ config, shares: undefined, warnings });
+  if (!head) {
+    return ties
+      ? nothing(`${path}.ensure_weight_tying is true, but the model has no tied modules.`)
+      : nothing();
+  }
+  const table = head.tiedTo!;
+  if (!isSaved && !isTarget) {
+    return ties && config.trainable_token_indices === null
+      ? nothing(`${path}.ensure_weight_tying is true, but neither ${table} nor ${head.name} trains.`)
+      : nothing();
+  }
+  if (!ties) {
+    return nothing(
+      `${head.name} is tied to ${table}, and ensure_weight_tying is false: what trains for one does not reach the other, and merged they are two tensors.`,
+    );
+  }
+  if (!isNamed(table)) {
+    // PEFT saves the embedding's name in the head's place, and reading it does not know that the head is meant too.
+    refuse(
+      context,
+      new ConfigError(
+        "not-supported",
+        `${path}.ensure_weight_tying is true and ${head.name} is tied to ${table}: PEFT trains them tied, but opens what it has saved untied.`,
+        "Leave ensure_weight_tying out, or use trainable_token_indices, which PEFT keeps tied.",
+      ),
+    );
+    return nothing();
+  }
+  if (isSaved) {
+    const modules_to_save = inPlaceOfHead(saved!, table, head.name, path);
+    return { config: { ...config, modules_to_save }, shares: "table", warnings: [] };
+  }
+  if (!TIED_STARTS.includes(config.init_lora_weights)) refuse(context, untiedStart(config, head, path));
+  const target_modules =
+    typeof targets === "string"
+      ? `(?:${targets}|^${escapePattern(table)}$)`
+      : inPlaceOfHead(targets!, table, head.name, path);
+  return { config: { ...config, target_modules }, shares: "factors", warnings: [] };
+}
+
+/** The entries with the embedding's name, and without the first that takes the head. */
+function inPlaceOfHead(entries: readonly string[], table: string, head: string, path: string): string[] {
+  const added = entries.includes(table) ? [...entries] : [...entries, table];
+  const takesHead = (entry: string) => compilePythonPattern(`(^|.*\\.)${entry}($|\\..*)`, path).match(head);
+  const first = added.findIndex(takesHead);
+  return added.filter((_, i) => i !== first);
+}
+
+function untiedStart(
+  { init_lora_weights: init }: LoraConfig,
+  head: ModuleDescriptor,
+  path: string,
+): ConfigError {
+  return new ConfigError(
+    "bad-combination",
+    `${path}.ensure_weight_tying is true and init_lora_weights is ${show(init)}: PEFT gives ${head.name} factors of its own then.`,
+    "Begin with init_lora_weights true, or leave ensure_weight_tying out.",
+  );
+}
+
+/** The head's weight as the embedding's table, which trains whole: PEFT saves it under both names. */
+export function tiedTable(
+  tree: ModuleTree,
+  saved: readonly WholeTensor[],
+  adapted: ReadonlySet<string>,
+  context: SelectionContext,
+): WholeTensor[] {
+  const head = [...tree.leaves.values()].find(({ tiedTo }) => tiedTo !== undefined)!;
+  const table = saved.find(({ module }) => module.name === head.tiedTo);
+  if (adapted.has(head.name)) {
+    refuse(
+      context,
+      new ConfigError(
+        "bad-combination",
+        `${context.path}.target_modules takes ${head.name}, which ensure_weight_tying gives the table of ${head.tiedTo} that trains whole: PEFT refuses it too.`,
+        "Leave the head out of target_modules.",
+      ),
+    );
+  }
+  // An entry that PEFT does not know as the head's has made a copy of it.
+  const isCopied = saved.some(({ module }) => module === head);
+  if (!table || isCopied || adapted.has(head.name)) return [];
+  return [{ module: head, parameter: "weight", key: wholeKey(head.name, "weight"), tiedTo: table.key }];
+}
+
+/** The names with the head in the place of its own, whatever the settings say of it: it follows the embedding. */
+export function withTiedHead(
+  tree: ModuleTree,
+  names: readonly string[],
+  context: SelectionContext,
+): string[] {
+  const head = [...tree.leaves.values()].find(({ tiedTo }) => tiedTo !== undefined)!;
+  if (!names.includes(head.tiedTo!)) {
+    refuse(
+      context,
+      new ConfigError(
+        "bad-combination",
+        `${context.path}.ensure_weight_tying is true, but ${head.tiedTo} is excluded: there is nothing for ${head.name} to be tied to, and PEFT fails.`,
+        "Take it out of exclude_modules, or leave ensure_weight_tying out.",
+      ),
+    );
+    return [...names];
+  }
+  return [...names.filter((name) => name !== head.name), head.name];
+}
+
+/** The targets with a head that has the factors of the embedding; their ranks must be the same. */
+export function tieFactors(targets: readonly LoraTarget[], context: SelectionContext): LoraTarget[] {
+  return targets.map((target) => {
+    const { module, r } = target;
+    const table = targets.find((other) => other.module.name === module.tiedTo);
+    if (!table) return target;
+    if (table.r !== r) {
+      refuse(
+        context,
+        new ConfigError(
+          "bad-combination",
+          `${context.path}: ${module.name} has rank ${r} and ${table.module.name} rank ${table.r}, whose factors it has by ensure_weight_tying.`,
+          "Give both the same rank in rank_pattern.",
+        ),
+      );
+    }
+    return { ...target, tiedTo: table.module };
+  });
+}
