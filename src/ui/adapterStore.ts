@@ -33,7 +33,7 @@ export interface HeldAdapter {
 
 /** What was asked last, and of which adapters. */
 export interface AskedAdapters {
-  /** `capitals at 100 % + pirate at 50 %`. */
+  /** `“capitals” at 100 % + “pirate” at 50 %`. */
   readonly words: string;
   readonly answers: readonly AskedPrompt[];
 }
@@ -79,7 +79,7 @@ export function usesWords(held: readonly HeldAdapter[]): string {
   const used = held.filter((adapter) => isUsable(adapter) && adapter.strength > 0);
   const words = used.map(({ label, strength, layersOff }) => {
     const off = layersOff.length > 0 ? ` without ${layersOff.length} of its layers` : "";
-    return `${label} at ${strengthWords(strength)}${off}`;
+    return `“${label}” at ${strengthWords(strength)}${off}`;
   });
   return words.join(" + ") || "no adapter";
 }

@@ -98,7 +98,7 @@ it("adds two up: half of it twice is all of it", async () => {
   await card(other).getByText("r 8, α 16 on 14 modules").waitFor();
   await setTo(strength("mixed.zip"), 50);
   await setTo(strength(other), 50);
-  await session.page.getByText(`mixed.zip at 50 % + ${other} at 50 %`).waitFor();
+  await session.page.getByText(`“mixed.zip” at 50 % + “${other}” at 50 %`).waitFor();
   expect((await ask()).tuned).toEqual(tuned);
   await card(other).getByRole("button", { name: "Only this one" }).click();
   expect((await ask()).tuned).toEqual(tuned);

@@ -45,7 +45,7 @@ describe("the page's adapters", () => {
       { id: 1, strength: 0.5, layersOff: [] },
       { id: 2, strength: 1, layersOff: [1] },
     ]);
-    expect(usesWords(state().held)).toBe("one.zip at 50 % + two.zip at 100 % without 1 of its layers");
+    expect(usesWords(state().held)).toBe("“one.zip” at 50 % + “two.zip” at 100 % without 1 of its layers");
     state().only(one!);
     expect(usesOf(state().held)).toEqual([{ id: 1, strength: 1, layersOff: [] }]);
     state().setStrength(one!, 0);
@@ -58,7 +58,7 @@ describe("the page's adapters", () => {
     await state().add([zip("one.zip")]);
     await state().ask();
     expect(state().asked).toEqual({
-      words: "one.zip at 100 %",
+      words: "“one.zip” at 100 %",
       answers: [{ prompt: "Who?", base: "base", tuned: "tuned" }],
     });
     state().setStrength(state().held[0]!.key, 2);
