@@ -18,6 +18,8 @@ export interface AnswerOptions extends Partial<Sampling> {
 /** Answers that are written side by side, and how many tokens each has room for unless told. */
 const ANSWER_LANES = 8;
 const ANSWER_TOKENS = 128;
+/** Contexts are as long as a multiple of this: each length has rotary tables, which stay with the frozen weights. */
+const CONTEXT_STEP = 64;
 
 /** The answers to all prompts, of the model as it is now. Greedy unless told otherwise. */
 export async function answersOf(
@@ -32,10 +34,13 @@ export async function answersOf(
   const longest = ids.reduce((most, { length }) => Math.max(most, length), 0);
   const generator = new Generator(adapted, {
     lanes: Math.min(ANSWER_LANES, prompts.length),
-    context: Math.min(model.config.maxPositions, longest + max_new_tokens),
+    context: Math.min(
+      model.config.maxPositions,
+      CONTEXT_STEP * Math.ceil((longest + max_new_tokens) / CONTEXT_STEP),
+    ),
     asBase,
   });
-  // Rotary tables of this length stay with the frozen weights: later answers find them there.
+  // What stays with the frozen weights is there before what is given back.
   await adapted.load();
   const undo = adapted.gpu.checkpoint();
   try {

@@ -8,11 +8,12 @@ import { openGguf } from "../formats/gguf.ts";
 import { writeGguf } from "../formats/gguf-writer.ts";
 import { arraySource, bytesFileSet, mapFileSet } from "../formats/sources.ts";
 import { ggufAdapter } from "../lora/exportGguf.ts";
-import { loadAdapter, readAdapter } from "../lora/readAdapter.ts";
+import { readAdapter } from "../lora/readAdapter.ts";
 import { adapterOfGguf } from "../lora/readGguf.ts";
 import { ggufNames } from "../models/ggufNames.ts";
 import { AdaptedModel } from "./adaptedModel.ts";
 import { engineValues } from "./initialValues.ts";
+import { fitAdapter } from "./openAdapter.ts";
 import type { OpenedModel } from "./openModel.ts";
 import { compareWritten, type SelfCheck } from "./selfCheck.ts";
 
@@ -157,10 +158,7 @@ async function openWritten(format: ExportFormat, from: Exportable, written: File
 /** An adapter's folder on the base as it lies on the device. */
 async function adapterModel({ live, opened: { model } }: Exportable, files: FileSet): Promise<AdaptedModel> {
   const { gpu, kernels, frozen } = live;
-  const read = await readAdapter(files);
-  const adapter = await loadAdapter(read, model.modules, model.config.modelType, (name) =>
-    model.stored(name),
-  );
+  const adapter = await fitAdapter(await readAdapter(files), model);
   return new AdaptedModel({
     ...{ gpu, kernels, model, frozen, selection: adapter.selection, loraDropout: 0, trains: false },
     initial: engineValues(model, adapter),

@@ -96,4 +96,24 @@ describe("a zip archive", () => {
     );
     await expect(open(renamed)).rejects.toThrow('holds "config.json" twice');
   });
+
+  it("that was damaged anywhere is read or refused by name", async () => {
+    const seed = Math.floor(Math.random() * 2 ** 32);
+    let state = seed;
+    const random = (below: number) => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return Math.floor((state / 2 ** 32) * below);
+    };
+    const bytes = archive({ run: { "config.json": long, "weights.bin": new Uint8Array(3000) } });
+    for (let i = 0; i < 2000; i++) {
+      const spoilt = bytes.slice(0, random(8) === 0 ? random(bytes.length) : undefined);
+      for (let n = 0; n <= random(3); n++) spoilt[random(spoilt.length)] = random(256);
+      try {
+        const files = await open(spoilt);
+        for (const name of files.names()) await files.open(name)!.read(0, files.open(name)!.size);
+      } catch (thrown) {
+        expect(thrown, `seed ${seed}, ${i}`).toBeInstanceOf(FormatError);
+      }
+    }
+  });
 });
