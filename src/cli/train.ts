@@ -14,7 +14,7 @@ import { requestNodeDevice, trouble } from "./device.ts";
 import { fileSource, openAdapterPath, openDirectory, openRows } from "./files.ts";
 import { StagedFiles } from "./staged.ts";
 import { openChatTemplate, startTemplateThread } from "./templates.ts";
-import { trainableLines } from "./trainables.ts";
+import { auditLines, trainableLines } from "./trainables.ts";
 
 const USAGE = `npm run train -- --model DIR --data FILE|DIR… --config run.json
   [--eval-data FILE|DIR…] [--faulty refuse|skip] [--adapter DIR|ZIP|GGUF] [--out DIR]`;
@@ -153,6 +153,11 @@ async function main(): Promise<void> {
       if ("samples" in report) {
         progress("");
         for (const line of sampleLines(report)) console.log(line);
+        return;
+      }
+      if ("audit" in report) {
+        progress("");
+        for (const line of auditLines(report)) console.log(line);
         return;
       }
       const line = `${bar(report.step, summary.steps)}  loss ${report.loss.toFixed(4)}`;

@@ -113,6 +113,9 @@ export class ArenaLayout {
 
 export type ArenaRole = "parameters" | "gradients" | "firstMoment" | "secondMoment";
 
+/** After so many bytes `readAll` begins another reading. */
+const READ_BYTES = 16 * 2 ** 20;
+
 /** The arenas on the device. */
 export class Arenas {
   readonly layout: ArenaLayout;
@@ -163,6 +166,25 @@ export class Arenas {
     return new Float32Array(
       await this.gpu.read({ buffer: this.chunks[role][place.chunk]!, offset: place.byteOffset, size }),
     );
+  }
+
+  /** All parameters and constants, some of them at a time. */
+  async *readAll(): AsyncGenerator<[name: string, elements: Float32Array]> {
+    const placed = [...this.layout.tensors.values(), ...this.layout.constants.values()];
+    for (const [chunk, buffer] of this.chunks.parameters.entries()) {
+      const rest = placed.filter(({ place }) => place.chunk === chunk);
+      while (rest.length > 0) {
+        const start = rest[0]!.place.byteOffset;
+        const ahead = rest.findIndex(({ place }, i) => i > 0 && place.byteOffset - start >= READ_BYTES);
+        const some = rest.splice(0, ahead === -1 ? rest.length : ahead);
+        const end = rest[0]?.place.byteOffset ?? buffer.size;
+        const bytes = await this.gpu.read({ buffer, offset: start, size: end - start });
+        for (const { name, shape, place } of some) {
+          const count = shape.reduce((product, length) => product * length, 1);
+          yield [name, new Float32Array(bytes, place.byteOffset - start, count)];
+        }
+      }
+    }
   }
 
   destroy(): void {

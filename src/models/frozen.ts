@@ -6,6 +6,7 @@ import type { StoredTensor } from "../base/bytes.ts";
 import { FormatError } from "../base/errors.ts";
 import { toFloat32 } from "../formats/floats.ts";
 import { BLOCK_BYTES, blockBytes, type Gpu } from "../gpu/device.ts";
+import type { Graph } from "../graph/graph.ts";
 import { bytesPerElement, type Value, type ValueType } from "../graph/value.ts";
 
 /** Where a constant's bytes come from: tensors of the checkpoint one below the other, or numbers of our own. */
@@ -69,9 +70,17 @@ export class FrozenWeights {
       entry: this.entry(key, byteLength, source),
       offset: 0,
     };
-    const buffer = this.bufferOf(entry);
-    if (buffer) value.storage = { buffer, offset, size: byteLength };
-    else entry.unbound.push({ value, offset, size: byteLength });
+    this.place(value, entry, offset, byteLength);
+  }
+
+  /** All that is here or will be, with its name, as the words of its buffer: u32 [words]. */
+  words(graph: Graph): { readonly name: string; readonly words: Value }[] {
+    return [...this.entries].map(([name, entry]) => {
+      const size = blockBytes(entry.byteLength);
+      const words = graph.constant(`words of ${name}`, [size / bytesPerElement.u32], "u32");
+      this.place(words, entry, 0, size);
+      return { name, words };
+    });
   }
 
   /** Whether one of two tensors is here, and the second nowhere right below the first. */
@@ -113,6 +122,12 @@ export class FrozenWeights {
     for (const { buffer } of this.entries.values()) if (buffer) this.gpu.destroy(buffer);
     this.entries.clear();
     this.holders.clear();
+  }
+
+  private place(value: Value, entry: Entry, offset: number, size: number): void {
+    const buffer = this.bufferOf(entry);
+    if (buffer) value.storage = { buffer, offset, size };
+    else entry.unbound.push({ value, offset, size });
   }
 
   private entry(key: string, byteLength: number, source: FrozenSource): Entry {

@@ -124,6 +124,12 @@ export class AdaptedModel {
     return this.begun !== undefined;
   }
 
+  /** Where what trains starts from, and the constants beside it, by key and in the engine's orientation. */
+  get start(): ReadonlyMap<string, Float32Array> {
+    if (!this.begun) throw new ConfigError("not-prepared", "The values to start from were not computed.");
+    return this.begun;
+  }
+
   /** Loads what has been traced and is not on the device yet, and gives every traced value its place. */
   async load(onProgress?: (loadedBytes: number, totalBytes: number) => void): Promise<void> {
     await this.begin();
@@ -153,6 +159,11 @@ export class AdaptedModel {
   /** A trainable tensor as it is now, in the engine's orientation. */
   async read(key: string, role: ArenaRole = "parameters"): Promise<Float32Array> {
     return this.loaded().arenas.read(role, key);
+  }
+
+  /** All trainable tensors and the constants beside them as they are now, in the engine's orientation, by key. */
+  readAll(): AsyncGenerator<[key: string, values: Float32Array]> {
+    return this.loaded().arenas.readAll();
   }
 
   /** What it takes on the device, known before anything is loaded. */

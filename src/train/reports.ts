@@ -1,6 +1,7 @@
 /** What a run tells as it goes: the lines of metrics.jsonl. */
 import type { Message } from "../data/rows.ts";
 import type { TokenMeans } from "../ops/scalars.ts";
+import type { AuditResult } from "./audit.ts";
 
 /** Means over the trained tokens of the whole optimizer step, before its update. */
 export interface StepReport extends TokenMeans {
@@ -42,4 +43,12 @@ export interface Sample {
   readonly sampled: string | null;
 }
 
-export type Report = StepReport | EvaluationReport | SampleReport;
+/** What the first steps have moved. */
+export interface AuditReport {
+  /** After how many steps: the first whose learning rate is above zero. */
+  readonly step: number;
+  readonly audit: AuditResult;
+  readonly elapsed_ms: number;
+}
+
+export type Report = StepReport | EvaluationReport | SampleReport | AuditReport;

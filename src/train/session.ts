@@ -21,6 +21,7 @@ import { writeAdapter } from "../lora/writeAdapter.ts";
 import { AdaptedModel } from "./adaptedModel.ts";
 import type { AdapterSource } from "./adapterFolder.ts";
 import { type AnswerOptions, answersOf } from "./answers.ts";
+import { Audit } from "./audit.ts";
 import type { Best } from "./best.ts";
 import { Evaluator } from "./evaluator.ts";
 import {
@@ -110,6 +111,7 @@ export class Session {
   private readonly template: ChatTemplate;
   private readonly loaded: OpenedAdapter | undefined;
   private readonly watch: Watch;
+  private readonly audit: Audit;
   /** Everything that was told, in the order of its telling. */
   private readonly told: Report[] = [];
   private isFinished = false;
@@ -190,6 +192,7 @@ export class Session {
     const evaluator = heldOut && new Evaluator(adapted, heldOut.rows);
     const sampler = samples ? new Sampler(adapted, opened, samples, sampledIds) : undefined;
     const watch = new Watch({ adapted, train: run.train, steps: trainer.steps, evaluator, sampler });
+    const audit = new Audit(adapted, trainer, run.train);
     const warnings = [...tokenised.warnings, ...(loaded?.warnings ?? []), ...selection.warnings];
     if (config.dropouts.length > 0) {
       warnings.push(`The base model's own dropouts are off: ${config.dropouts.join(", ")}.`);
@@ -203,12 +206,12 @@ export class Session {
       tokenised,
       heldOut,
       steps: trainer.steps,
-      memory: withWatch({ ...trainer.memory, ...adapted.bytes() }, watch),
+      memory: withBytes({ ...trainer.memory, ...adapted.bytes() }, watch.bytes(), audit.bytes()),
       warnings,
     };
     // Begun while people read the summary; where it fails, `prepare` says so.
     trainer.compile().catch(() => {});
-    return new Session({ sources, opened, template, adapted, trainer, watch, loaded, summary });
+    return new Session({ sources, opened, template, adapted, trainer, watch, audit, loaded, summary });
   }
 
   private constructor(parts: {
@@ -218,6 +221,7 @@ export class Session {
     adapted: AdaptedModel;
     trainer: Trainer;
     watch: Watch;
+    audit: Audit;
     loaded: OpenedAdapter | undefined;
     summary: SessionSummary;
   }) {
@@ -227,6 +231,7 @@ export class Session {
     this.adapted = parts.adapted;
     this.trainer = parts.trainer;
     this.watch = parts.watch;
+    this.audit = parts.audit;
     this.loaded = parts.loaded;
     this.summary = parts.summary;
   }
@@ -241,6 +246,7 @@ export class Session {
     try {
       await this.trainer.prepare();
       await this.watch.prepare();
+      await this.audit.prepare();
       return true;
     } catch (thrown) {
       undo();
@@ -376,6 +382,7 @@ export class Session {
     this.template.close();
     this.trainer.destroy();
     this.watch.destroy();
+    this.audit.destroy();
     this.adapted.destroy();
   }
 
@@ -407,8 +414,15 @@ export class Session {
       this.reports.push(whole);
       tell(whole);
     };
-    const lastStep = this.watch.nextAfter(taken);
+    const { audit } = this;
+    const isBefore = taken < audit.step;
+    if (taken === 0) await audit.begin();
+    const next = this.watch.nextAfter(taken);
+    const lastStep = isBefore ? Math.min(next, audit.step) : next;
     await this.trainer.run(keep, { firstStep: taken + 1, lastStep, isStopped });
+    if (isBefore && this.reports.length === audit.step) {
+      tell({ step: audit.step, audit: await audit.result(), elapsed_ms: this.elapsed() });
+    }
   }
 
   private finish(): void {
@@ -425,13 +439,12 @@ export class Session {
   }
 }
 
-function withWatch(memory: MemoryEstimate, watch: Watch): MemoryEstimate {
-  const { adapter, activations, inputs, control } = watch.bytes();
-  return {
-    ...memory,
-    adapter: memory.adapter + adapter,
-    activations: memory.activations + activations,
-    inputs: memory.inputs + inputs,
-    control: memory.control + control,
-  };
+function withBytes(
+  memory: MemoryEstimate,
+  ...parts: readonly Partial<Record<keyof MemoryEstimate, number>>[]
+): MemoryEstimate {
+  const sum = { ...memory };
+  for (const part of parts)
+    for (const [purpose, bytes] of Object.entries(part)) sum[purpose as keyof MemoryEstimate] += bytes;
+  return sum;
 }

@@ -244,6 +244,16 @@ export class Trainer {
     await Promise.all(reports);
   }
 
+  /** The rows of the first steps, one after the other. */
+  rowsOfSteps(steps: number): TokenisedRow[] {
+    const rows: TokenisedRow[] = [];
+    for (const { step, microBatches } of optimizerSteps(this.units, this.stepPlan)) {
+      if (step > steps) break;
+      rows.push(...microBatches.flat(2));
+    }
+    return rows;
+  }
+
   /** Bytes written to the device since `prepare`. */
   uploadedBytes(): number {
     const { program, update } = this.prepared();

@@ -90,7 +90,7 @@ describe("memory", () => {
     "is what was said before anything was allocated: %s",
     async (name) => {
       const { gpu, session } = await open(name, steps(1));
-      const { memory } = session.trainer;
+      const { memory } = session.summary;
       await session.prepare();
       const found = Object.fromEntries(gpu.bytes);
       // A dummy buffer that belongs to the device and not to the run.
@@ -118,6 +118,9 @@ describe("a device without room", () => {
 describe("held-out rows", () => {
   const heldOut = [{ text: "the tree grows by the river", line: 1 }];
 
+  const nameOf = (report: Report): string =>
+    "audit" in report ? "audit" : `${"eval_loss" in report ? "after " : ""}${report.step}`;
+
   it("are evaluated first, every eval_steps and last, counted in the memory, and train nothing", async () => {
     const every = steps(5, ({ train }) => Object.assign(train, { eval_steps: 2 }));
     const { gpu, session } = await open("gpt2_gelu", every, { heldOut });
@@ -128,16 +131,13 @@ describe("held-out rows", () => {
     const seen: string[] = [];
     const losses: number[] = [];
     await session.run((report) => {
-      seen.push("eval_loss" in report ? `after ${report.step}` : `${report.step}`);
+      seen.push(nameOf(report));
       if ("eval_loss" in report) losses.push(report.eval_loss);
     });
-    expect(seen).toEqual(["after 0", "1", "2", "after 2", "3", "4", "after 4", "5", "after 5"]);
+    expect(seen).toEqual(["after 0", "1", "audit", "2", "after 2", "3", "4", "after 4", "5", "after 5"]);
     const files = await session.files(facts);
     const lines = Buffer.from(files.get("metrics.jsonl")!).toString().trim().split("\n");
-    const parsed = lines.map(
-      (line) => JSON.parse(line) as { step: number; loss?: number; eval_loss?: number },
-    );
-    expect(parsed.map(({ step, loss }) => (loss === undefined ? `after ${step}` : `${step}`))).toEqual(seen);
+    expect(lines.map((line) => nameOf(JSON.parse(line) as Report))).toEqual(seen);
     expect(new Set(losses).size).toBe(4);
     const alone = await train("gpt2_gelu", steps(5));
     expect(session.reports.map(({ loss }) => loss)).toEqual(alone.losses);
@@ -247,8 +247,12 @@ describe("samples", () => {
     expect(gpu.totalBytes()).toBe(BLOCK_BYTES);
   });
 
-  it("make nothing on the device after the run has been prepared", async () => {
+  it("make nothing on the device after the first step, which is audited", async () => {
     const { gpu, session } = await sampled(sampling());
+    await session.run(
+      () => {},
+      () => session.reports.length === 1,
+    );
     const made: string[] = [];
     const makers = [
       "createBuffer",
