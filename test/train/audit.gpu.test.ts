@@ -70,7 +70,7 @@ const find = ({ audit }: AuditReport, ending: string): AuditedTensor =>
   audit.tensors.find(({ tensor }) => tensor.endsWith(ending))!;
 
 describe("an audit", () => {
-  it.each(["llama_requires_grad", "gpt2_whole", "qwen2_dora_bias", "gpt2_tokens", "mistral_window"])(
+  it.each(["llama_requires_grad", "gpt2_whole", "qwen2_dora_bias", "gpt2_tokens", "llama_pissa"])(
     "finds nothing amiss with %s",
     async (name) => {
       const report = await audit(name, unchanged);
