@@ -1,5 +1,6 @@
 // crossentropy — negative log-likelihood of the trained rows, chunk by chunk; the head's products stand in between.
 //   gather           rows[i] = hidden[target_row[start + i]]
+//   gather_index     index[i] = of_token[target_row[start + i]]
 //   row_loss         scores[start + i] = (nats, entropy, right)                  m = max_j z_j,  t = target_id[start + i]
 //                    nats = (m − z_t) + ln S,  S = Σ_j exp(z_j − m);  entropy = −Σ_j p_j ln p_j = ln S + Σ_j p_j (m − z_j);
 //                    right = 1 where z_t = m, else 0
@@ -9,6 +10,7 @@
 //   backward_hidden  dhidden[τ] = so_far[τ] + drows_all[target_of_token[τ]], nothing added where that is −1
 // hidden, dhidden, so_far [tokens, width]; rows, drows [chunk, width]; z = logits [chunk, vocabulary], turned into
 // their gradient; scores [targets] of vec3f; target_row, target_id [targets]; drows_all [targets, width]; target_of_token [tokens];
+// of_token [tokens] and index [chunk] are whole numbers, such as positions: what a mask of dropout belongs to.
 // statistics [chunk] of vec3f, from row_loss for row_gradient; loss_scale = 1 / trained tokens of the optimizer step.
 // Absent: a tensor [tokens, vocabulary]. Rows that are not trained never reach the head.
 struct Params {
@@ -37,6 +39,8 @@ struct Params {
 @group(0) @binding(18) var<storage, read> target_of_token: array<i32>;
 @group(0) @binding(19) var<storage, read> so_far: array<f32>;
 @group(0) @binding(20) var<storage, read_write> dhidden: array<f32>;
+@group(0) @binding(21) var<storage, read> of_token: array<u32>;
+@group(0) @binding(22) var<storage, read_write> index_out: array<u32>;
 
 const LANES = 256u;
 // Invocations that share a row's sum, a power of two: src/ops/tiles.ts says how many.
@@ -98,6 +102,15 @@ fn gather(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: 
   let i = flat_workgroup(group, groups) * LANES + lane;
   if (i < extent(params.rows_extent) * params.width) {
     rows_out[i] = hidden[target_row[params.start + i / params.width] * params.width + i % params.width];
+  }
+}
+
+@compute @workgroup_size(LANES)
+fn gather_index(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+                @builtin(local_invocation_index) lane: u32) {
+  let i = flat_workgroup(group, groups) * LANES + lane;
+  if (i < extent(params.rows_extent)) {
+    index_out[i] = of_token[target_row[params.start + i]];
   }
 }
 

@@ -315,8 +315,16 @@ export class Tracer {
     const projection = { weight, biases: [], adapted: this.adapted(head, 0), stretches, replaced };
     return {
       vocabulary: weight.rows,
-      // A mask is drawn for a row's tokens, and these are not they: dropout before the head is refused.
-      logits: (rows) => project(this.graph, rows, projection, { scales: lora.scales }),
+      logits: (rows, pick) => {
+        const { dropout } = lora;
+        if (!dropout || !pick || projection.adapted.length === 0) {
+          return project(this.graph, rows, projection, { scales: lora.scales });
+        }
+        // A mask belongs to a token of a row, wherever the trained ones have been gathered.
+        const [rowInStep, positions] = [pick(dropout.rowInStep), pick(dropout.positions)];
+        const dropped = { ...dropout, rowInStep, positions };
+        return project(this.graph, rows, projection, { scales: lora.scales, dropout: dropped });
+      },
     };
   }
 

@@ -41,8 +41,11 @@ interface Attributes {
 /** What turns hidden states into logits: a product, with a low-rank path beside it or without. */
 export interface Head {
   readonly vocabulary: number;
-  /** rows [rows, width] → [rows, vocabulary]. */
-  logits(rows: Value): Value;
+  /**
+   * rows [rows, width] → [rows, vocabulary]. `pick` gives these rows' share of what there is for each token of the
+   * micro-batch, u32 [tokens] → u32 [rows]; only training has it.
+   */
+  logits(rows: Value, pick?: (ofToken: Value) => Value): Value;
 }
 
 /** hidden [tokens, width] → loss [1], Σ nats over this micro-batch's targets. */
@@ -67,7 +70,10 @@ export function crossEntropy(graph: Graph, hidden: Value, head: Head, operands: 
     const gathered = { name: "trained rows", shape: [chunk, width] };
     const options = { requiresGrad: intoHidden };
     const rows = graph.record(gather, at, [hidden, targetRow], [gathered], options)[0]!;
-    const logits = head.logits(rows);
+    const logits = head.logits(rows, (ofToken) => {
+      const index = { name: `${ofToken.name} of trained rows`, shape: [chunk], dtype: "u32" as const };
+      return graph.record(gatherIndex, at, [ofToken, targetRow], [index])[0]!;
+    });
     const scoreOutputs = [
       { name: "scores", shape: [targets, 4], ...(scores ? { inPlaceOf: 2 } : {}) },
       { name: "softmax statistics", shape: [chunk, 4] },
@@ -169,6 +175,16 @@ const gather: Op<Attributes> = {
     const width = widthOf(hidden!);
     const bindings = { hidden, target_row: targetRow, rows_out: node.outputs[0] };
     return [launch(node.attributes, { entry: "gather", width, bindings, workgroups: elementwise(width) })];
+  },
+};
+
+const gatherIndex: Op<Attributes> = {
+  name: "crossentropy.gatherIndex",
+  lower(node) {
+    const [ofToken, targetRow] = node.inputs;
+    const bindings = { of_token: ofToken, target_row: targetRow, index_out: node.outputs[0] };
+    const workgroups = elementwise(1);
+    return [launch(node.attributes, { entry: "gather_index", width: 1, bindings, workgroups })];
   },
 };
 

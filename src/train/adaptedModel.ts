@@ -81,13 +81,6 @@ export class AdaptedModel {
     if (trains && this.layout.tensors.size === 0) {
       throw new ConfigError("nothing-trains", "No tensor would be trained.", "Choose target_modules.");
     }
-    if (options.loraDropout > 0 && selection.lora.some(({ module }) => module.kind === "head")) {
-      throw new ConfigError(
-        "dropout-head",
-        `lora_dropout is ${options.loraDropout} and target_modules takes the output embedding: dropout before it is not there yet.`,
-        "Set lora_dropout to 0, or leave the output embedding out of target_modules.",
-      );
-    }
     this.frozen = options.frozen ?? new FrozenWeights(gpu);
     if (selection.lora.some(({ hasMagnitude }) => hasMagnitude)) this.norms = this.traceNorms();
   }

@@ -1,6 +1,8 @@
 import type { Value } from "../../src/graph/value.ts";
 import { add } from "../../src/ops/add.ts";
-import { crossEntropy } from "../../src/ops/crossEntropy.ts";
+import { crossEntropy, type Head } from "../../src/ops/crossEntropy.ts";
+import { dropout } from "../../src/ops/dropout.ts";
+import { linear } from "../../src/ops/linear.ts";
 import { SCALAR_COUNT, scalarAt } from "../../src/ops/scalars.ts";
 import { stackRows } from "../../src/ops/weight.ts";
 import type { KernelBench, Tensor } from "../harness/bench.ts";
@@ -8,6 +10,7 @@ import { type KernelCase, kernelSuite, onBothClasses } from "../harness/cases.ts
 import { linearHead } from "../harness/heads.ts";
 import { type StoredFormat, storedWeight } from "../harness/weights.ts";
 import { backward, certainty, forward } from "../reference/crossentropy.ts";
+import { forward as drop, backward as undrop } from "../reference/dropout.ts";
 
 interface Case {
   readonly tokens: number;
@@ -149,6 +152,52 @@ async function check(bench: KernelBench, test: Case): Promise<void> {
     }
     row += rows;
   });
+}
+
+/** A head that drops what goes in: masks go by rows of the step and positions, wherever a chunk holds them. */
+async function checkDropped(bench: KernelBench): Promise<void> {
+  const [tokens, targets, width, vocabulary, chunk] = [70, 41, 12, 30, 7];
+  const index = randomTargets(bench, tokens, targets, vocabulary);
+  const head = bench.normal(vocabulary * width);
+  const hidden = bench.normal(tokens * width);
+  const rowInStep = bench.integers(tokens, 9);
+  const positions = bench.integers(tokens, 2000);
+  const draw = { p: 0.4, seed: 77, step: 5, module: 3, rowInStep, positions };
+  const result = await bench.run({
+    counts: { tokens, targets },
+    inputs: {
+      hidden: { shape: ["tokens", width], values: hidden, grad: true },
+      targetRow: { shape: ["targets"], values: index.targetRow },
+      targetId: { shape: ["targets"], values: index.targetId },
+      targetOfToken: { shape: ["tokens"], values: index.targetOfToken },
+      lossScale: { shape: [1], values: Float64Array.of(LOSS_SCALE) },
+      rowInStep: { shape: ["tokens"], values: rowInStep },
+      positions: { shape: ["tokens"], values: positions },
+      seedStep: { shape: [2], values: Uint32Array.of(draw.seed, draw.step) },
+    },
+    parameters: { head: { shape: [vocabulary, width], values: head } },
+    states: { scalars: { shape: [SCALAR_COUNT], values: scalarsBefore } },
+    trace: (graph, values) => {
+      const weight = stackRows("head", [values.head!]);
+      const dropping: Head = {
+        vocabulary,
+        logits: (rows, pick) => {
+          const seen = { rowInStep: pick!(values.rowInStep!), positions: pick!(values.positions!) };
+          const options = { p: draw.p, module: draw.module, seedStep: values.seedStep!, ...seen };
+          return linear(graph, dropout(graph, rows, options), weight);
+        },
+      };
+      const options = { ...operandsIn(values), withGradient: true, chunkBytes: 4 * vocabulary * chunk };
+      return { loss: crossEntropy(graph, values.hidden!, dropping, options) };
+    },
+    seeds: null,
+  });
+  const oracle = { width, ...index };
+  const dropped = drop(hidden, draw, width);
+  const { dhidden, dhead } = backward(dropped, head, oracle, LOSS_SCALE);
+  bench.compare("loss", result.output("loss"), [sum(forward(dropped, head, oracle))], 1e-6);
+  bench.compare("d hidden", result.gradient("hidden"), undrop(dhidden, draw, width));
+  bench.compare("d head", result.gradient("head"), dhead);
 }
 
 /** Logits that are exact (the head is the identity), one row at a time, each with a loss of its own. */
@@ -351,6 +400,7 @@ export const suite = await kernelSuite(
         return checkRows(bench, [row, row, row, row], [17, 18, 299, 100]);
       },
     },
+    { name: "a head with dropout", passes: [...allPasses, "gather_index"], run: checkDropped },
     { name: "evaluation", passes: forwardPasses, run: checkEvaluation },
     { name: "rows whose neighbours lie far above them", passes: allPasses, run: checkFarRows },
   ]),

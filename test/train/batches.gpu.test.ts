@@ -120,6 +120,7 @@ describe("a step that is cut into micro-batches", () => {
     ["llama_all_linear", "", rows, undefined, {}],
     ["qwen3_all_linear", ", one of them without a trained token", withEmpty, undefined, {}],
     ["gpt2_gelu", ", with dropout", rows, withDropout, { adapter: "none" }],
+    ["qwen3_dora_head", ", with dropout before the head", rows, withDropout, { adapter: "none" }],
   ] as const)("keeps its loss and gradients: %s%s", async (name, _, given, change, options) => {
     const session = await open(name, change, options);
     const cuts: { loss: number; tokens: number; gradients: Gradients }[] = [];
