@@ -10,12 +10,20 @@ import type { Message } from "../data/rows.ts";
 import type { ParameterChange } from "../lora/changes.ts";
 import type { Cost, PreviewedModule, PreviewFault, TargetPreview } from "../lora/preview.ts";
 import type { AdapterFacts, AdapterFit, AdapterTensor } from "../train/adapterFacts.ts";
+import type { AuditedTensor, AuditResult } from "../train/audit.ts";
 import type { ExportChoice, ExportFormat } from "../train/exports.ts";
 import type { DataEdit, DataFacts, RecordLine, RecordValues, ShownRow } from "../train/openData.ts";
 import type { GroupRates, TrainableTensor } from "../train/parameterGroups.ts";
 import type { PreviewedSettings } from "../train/previewModel.ts";
 import type { Prompt } from "../train/prompts.ts";
-import type { EvaluationReport, Report, Sample, SampleReport, StepReport } from "../train/reports.ts";
+import type {
+  AuditReport,
+  EvaluationReport,
+  Report,
+  Sample,
+  SampleReport,
+  StepReport,
+} from "../train/reports.ts";
 import type { RowTokens } from "../train/rowTokens.ts";
 import type { Sampling } from "../train/sampling.ts";
 import type { SelfCheck } from "../train/selfCheck.ts";
@@ -29,6 +37,9 @@ export type {
   AdapterFit,
   AdapterTensor,
   AdapterUse,
+  AuditedTensor,
+  AuditReport,
+  AuditResult,
   Cost,
   DataEdit,
   DataFacts,

@@ -116,9 +116,10 @@ export class TrainPage {
   }
 }
 
+/** The lines of steps and evaluations; that of the audit is left out. */
 export function parseMetrics(bytes: Uint8Array): StepReport[] {
   const lines = new TextDecoder().decode(bytes).trim().split("\n");
-  return lines.map((line) => JSON.parse(line) as StepReport);
+  return lines.map((line) => JSON.parse(line) as StepReport).filter((report) => !("audit" in report));
 }
 
 /** The largest |a − b| / |b| over the steps. */
