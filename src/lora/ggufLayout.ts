@@ -42,14 +42,17 @@ export function toGgufB(values: Float32Array, weight: GgufWeight, r: number): Fl
 }
 
 export function fromGgufB(values: Float32Array, weight: GgufWeight, r: number): Float32Array {
-  return weight.pairedHeads === undefined
-    ? values
-    : moved(values, weight.pairedHeads, r, (row, place) => [place, row]);
+  return weight.pairedHeads === undefined ? values : unpairRows(values, weight.pairedHeads, r);
 }
 
 /** Rows of q or k in llama.cpp's order, those of so many whole heads. */
 export function pairRows(values: Float32Array, heads: number, width: number): Float32Array {
   return moved(values, heads, width, (row, place) => [row, place]);
+}
+
+/** And back. */
+export function unpairRows(values: Float32Array, heads: number, width: number): Float32Array {
+  return moved(values, heads, width, (row, place) => [place, row]);
 }
 
 /**

@@ -1,34 +1,49 @@
 /** What was trained, in the forms that other tools read; each is read back and run before it is handed over. */
-import type { ByteSource, FileSet, FileStream } from "../base/bytes.ts";
+import type { ByteSource, FileSet, FileStream, StoredType } from "../base/bytes.ts";
 import { type Failure, failure, GraftError } from "../base/errors.ts";
 import { chatTemplate, type FoundTemplate } from "../data/chat.ts";
 import { modelfile, type TurnFrames, turnFrames } from "../data/modelfile.ts";
 import type { StartTemplatePort } from "../data/templateWorker.ts";
+import { tokenizerFiles } from "../data/tokenizerFiles.ts";
+import type { WrittenGgmlType } from "../formats/ggml.ts";
 import { openGguf } from "../formats/gguf.ts";
 import { writeGguf } from "../formats/gguf-writer.ts";
-import { arraySource, bytesFileSet, mapFileSet } from "../formats/sources.ts";
+import { bytesFileSet, copyStream, mapFileSet, textStream } from "../formats/sources.ts";
 import { ggufAdapter } from "../lora/exportGguf.ts";
 import { readAdapter } from "../lora/readAdapter.ts";
 import { adapterOfGguf } from "../lora/readGguf.ts";
+import { modelOfGguf } from "../models/ggufModel.ts";
 import { ggufNames } from "../models/ggufNames.ts";
+import { mergedCheckpoint } from "../models/mergedCheckpoint.ts";
+import { mergedGguf } from "../models/mergedGguf.ts";
+import type { Model } from "../models/transformer.ts";
 import { AdaptedModel } from "./adaptedModel.ts";
 import { engineValues } from "./initialValues.ts";
 import { fitAdapter } from "./openAdapter.ts";
-import type { OpenedModel } from "./openModel.ts";
+import { type OpenedModel, openModel } from "./openModel.ts";
 import { compareWritten, type SelfCheck } from "./selfCheck.ts";
 
-export const EXPORT_FORMATS = ["peft", "gguf"] as const;
+export const EXPORT_FORMATS = [
+  "peft",
+  "gguf",
+  "merged",
+  "merged-gguf-f32",
+  "merged-gguf-f16",
+  "merged-gguf-q8_0",
+] as const;
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
 /** What is handed on: what was trained, as it runs and as PEFT writes it. */
 export interface Exportable {
   readonly live: AdaptedModel;
   readonly opened: OpenedModel;
+  /** The base's folder. */
+  readonly base: FileSet;
   /** In PEFT's form, with what goes with it. */
   readonly adapter: FileSet;
   /** What Ollama knows the base model by. */
   readonly baseName: string;
-  /** What files are called that are not called as everyone calls them. */
+  /** Of the base, in the names of files. */
   readonly name: string;
   /** How conversations are written; undefined where the model knows no way. */
   readonly template: FoundTemplate | undefined;
@@ -37,35 +52,105 @@ export interface Exportable {
   readonly prompts: readonly Uint32Array[];
 }
 
-/** The files of an export, made as they are taken. Throws FormatError where the format cannot hold what was trained. */
-export async function exportFiles(format: ExportFormat, from: Exportable): Promise<FileStream[]> {
+export interface ExportFiles {
+  /** Made as they are taken. */
+  readonly files: readonly FileStream[];
+  /** Where the tool that reads them will not do what the model does. */
+  readonly notes: readonly string[];
+}
+
+/** Throws FormatError or ConfigError where the format cannot hold what was trained. */
+export async function exportFiles(format: ExportFormat, from: Exportable): Promise<ExportFiles> {
+  const { opened, base, adapter, template, baseName } = from;
+  const { model, stopIds } = opened;
   switch (format) {
     case "peft":
-      return from.adapter.names().map((name) => fileStream(from.adapter.open(name)!));
+      return { files: adapter.names().map((name) => copyStream(adapter.open(name)!)), notes: [] };
     case "gguf": {
-      const { metadata, tensors } = ggufAdapter(
-        await readAdapter(from.adapter),
-        ggufNames(from.opened.model.config),
-      );
-      const file = writeGguf(`${from.name}.gguf`, metadata, tensors);
-      const recipe = modelfile(from.baseName, file.name, await framesOf(from));
-      return [file, textStream(`${from.name}.Modelfile`, recipe)];
+      const { metadata, tensors } = ggufAdapter(await readAdapter(adapter), ggufNames(model.config));
+      const file = writeGguf(ggufFileName(format, from), metadata, tensors);
+      const recipe = modelfile(baseName, file.name, await framesOf(from));
+      return { files: [file, modelfileStream(file, recipe)], notes: [] };
     }
-    default:
-      return format satisfies never;
+    case "merged": {
+      const tokenizer = await tokenizerFiles(base, template);
+      const merged = await fitAdapter(await readAdapter(adapter), model);
+      return { files: await mergedCheckpoint(base, model, merged, tokenizer), notes: [] };
+    }
+    default: {
+      const tokenizer = await tokenizerFiles(base, template);
+      const merged = await fitAdapter(await readAdapter(adapter), model);
+      const name = ggufFileName(format, from);
+      const parts = { model, adapter: merged, tokenizer, stopIds };
+      const { file, notes } = await mergedGguf(name, GGUF_TYPES[format], parts);
+      const recipe = modelfile(`./${name}`, undefined, await framesOf(from));
+      return { files: [file, modelfileStream(file, recipe)], notes };
+    }
   }
+}
+
+const GGUF_TYPES = {
+  "merged-gguf-f32": "F32",
+  "merged-gguf-f16": "F16",
+  "merged-gguf-q8_0": "Q8_0",
+} as const;
+
+function ggufFileName(format: Exclude<ExportFormat, "peft" | "merged">, { name }: Exportable): string {
+  if (format === "gguf") return `${name}-lora.gguf`;
+  return `${name}-merged-${format.replace("merged-gguf-", "")}.gguf`;
+}
+
+function modelfileStream({ name }: FileStream, text: string): FileStream {
+  return textStream(name.replace(/\.gguf$/, ".Modelfile"), text);
 }
 
 /**
  * What the logits of an export may be off by. PEFT's files hold the very numbers. A GGUF adapter has one alpha; where
  * modules have different ones, B is multiplied and rounded to f32 once more: 6e-8 of each of its values. What began as
  * a part of the base is one pair of factors in a file and two as it runs, whose sums round elsewhere.
+ *
+ * A merged model adds in another order, and its matrices are rounded: in a checkpoint those that have changed, to the
+ * base's type, in GGUF all. One rounding is off by u at most, relative to the value, and by u/√3 in the mean; those of M
+ * matrices are independent of each other, so together they come to √M·u/√3. On the smallest models, which are the worst,
+ * 0.4 to 1.5 of √M·u were found; 4 of it are allowed.
  */
-const ALLOWED: Readonly<Record<ExportFormat, number>> = { peft: 1e-6, gguf: 1e-5 };
-const ALLOWED_OF_BASE = 1e-5;
+function allowedFor(format: ExportFormat, { live, opened: { model } }: Exportable): number {
+  switch (format) {
+    case "peft":
+      return live.selection.lora.some(({ fromBase }) => fromBase !== null) ? 1e-5 : 1e-6;
+    case "gguf":
+      return 1e-5;
+    case "merged": {
+      const { lora, whole, tokens } = live.selection;
+      const changed = new Set([...lora, ...whole, ...tokens].map(({ module }) => module.name));
+      const roundings = [...changed].map((name) => ROUNDING[model.tensor(name, "weight").dtype] ?? 0);
+      return SUMMATION + 4 * Math.max(...roundings) * Math.sqrt(changed.size);
+    }
+    default: {
+      const matrices = model.modules.filter(({ parameters }) => parameters.weight?.length === 2);
+      return SUMMATION + 4 * (ROUNDING[GGUF_TYPES[format]] ?? 0) * Math.sqrt(matrices.length);
+    }
+  }
+}
+
+const SUMMATION = 1e-4;
+/**
+ * u. Of floats it is half the distance between neighbours, relative to them; of Q8_0 half a step, 1/254 of the largest
+ * of 32 numbers, which is 2.3 times as large as they are in the mean.
+ */
+const ROUNDING: Partial<Record<StoredType | WrittenGgmlType, number>> = {
+  F16: 2 ** -11,
+  BF16: 2 ** -8,
+  Q8_0: 2.3 / 254,
+};
+
 const CALLED: Readonly<Record<ExportFormat, string>> = {
   peft: "The adapter's folder",
   gguf: "The GGUF adapter",
+  merged: "The merged checkpoint",
+  "merged-gguf-f32": "The merged GGUF file",
+  "merged-gguf-f16": "The merged GGUF file",
+  "merged-gguf-q8_0": "The merged GGUF file",
 };
 
 export interface ExportOptions {
@@ -85,7 +170,7 @@ export async function exportChecked(
   write: (file: FileStream) => Promise<ByteSource>,
   { onProgress, signal }: ExportOptions = {},
 ): Promise<SelfCheck> {
-  const files = await exportFiles(format, from);
+  const { files } = await exportFiles(format, from);
   const total = bytesOf(files);
   let done = 0;
   const onPiece = (bytes: number) => {
@@ -97,15 +182,18 @@ export async function exportChecked(
   for (const file of files) written.set(file.name, await write(watched(file, onPiece)));
   onProgress?.("check", 0, 1);
   const open = () => openWritten(format, from, mapFileSet(from.name, written));
-  const isOfBase = from.live.selection.lora.some(({ fromBase }) => fromBase !== null);
-  const allowed = isOfBase ? ALLOWED_OF_BASE : ALLOWED[format];
-  return compareWritten(from.live, open, from.prompts, { what: CALLED[format], allowed });
+  return compareWritten(from.live, open, from.prompts, {
+    what: CALLED[format],
+    allowed: allowedFor(format, from),
+  });
 }
 
 export interface ExportChoice {
   readonly format: ExportFormat;
   /** Of all its files. */
   readonly bytes: number;
+  /** Where the tool that reads them will not do what the model does. */
+  readonly notes: readonly string[];
   /** Why the format cannot hold what was trained. */
   readonly refusal: Failure | undefined;
 }
@@ -115,10 +203,11 @@ export async function exportChoices(from: Exportable): Promise<ExportChoice[]> {
   return Promise.all(
     EXPORT_FORMATS.map(async (format): Promise<ExportChoice> => {
       try {
-        return { format, bytes: bytesOf(await exportFiles(format, from)), refusal: undefined };
+        const { files, notes } = await exportFiles(format, from);
+        return { format, bytes: bytesOf(files), notes, refusal: undefined };
       } catch (thrown) {
         if (!(thrown instanceof GraftError)) throw thrown;
-        return { format, bytes: 0, refusal: failure(thrown) };
+        return { format, bytes: 0, notes: [], refusal: failure(thrown) };
       }
     }),
   );
@@ -142,16 +231,21 @@ function watched({ name, byteLength, pieces }: FileStream, onPiece: (bytes: numb
 
 /** What was written, ready to run. */
 async function openWritten(format: ExportFormat, from: Exportable, written: FileSet): Promise<AdaptedModel> {
+  const { config } = from.opened.model;
   switch (format) {
     case "peft":
       return adapterModel(from, written);
     case "gguf": {
-      const file = await openGguf(written.open(`${from.name}.gguf`)!);
-      const files = await adapterOfGguf(file, ggufNames(from.opened.model.config), from.name);
-      return adapterModel(from, bytesFileSet(from.name, files));
+      const name = ggufFileName(format, from);
+      const files = await adapterOfGguf(await openGguf(written.open(name)!), ggufNames(config), name);
+      return adapterModel(from, bytesFileSet(name, files));
     }
-    default:
-      return format satisfies never;
+    case "merged":
+      return wholeModel(from, (await openModel(written)).model);
+    default: {
+      const name = ggufFileName(format, from);
+      return wholeModel(from, await modelOfGguf(await openGguf(written.open(name)!), config, name));
+    }
   }
 }
 
@@ -165,6 +259,14 @@ async function adapterModel({ live, opened: { model } }: Exportable, files: File
   });
 }
 
+/** A model that needs no base: its tensors go to the device beside those of the run. */
+function wholeModel({ live: { gpu, kernels } }: Exportable, model: Model): AdaptedModel {
+  const nothing = { lora: [], whole: [], tokens: [], modulesToSave: [] };
+  const selection = { ...nothing, targetModules: [], warnings: [] };
+  const initial = engineValues(model, { selection, values: new Map() });
+  return new AdaptedModel({ gpu, kernels, model, selection, initial, loraDropout: 0, trains: false });
+}
+
 /** How the model's template frames turns, where it does no more than that. */
 async function framesOf({ template, opened, startTemplates }: Exportable): Promise<TurnFrames | undefined> {
   if (!template) return undefined;
@@ -174,20 +276,4 @@ async function framesOf({ template, opened, startTemplates }: Exportable): Promi
   } finally {
     chat.close();
   }
-}
-
-const PIECE_BYTES = 4 << 20;
-
-function fileStream({ name, size, read }: ByteSource): FileStream {
-  return {
-    name,
-    byteLength: size,
-    async *pieces() {
-      for (let at = 0; at < size; at += PIECE_BYTES) yield await read(at, Math.min(size, at + PIECE_BYTES));
-    },
-  };
-}
-
-function textStream(name: string, text: string): FileStream {
-  return fileStream(arraySource(new TextEncoder().encode(text), name));
 }

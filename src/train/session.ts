@@ -389,9 +389,9 @@ export class Session {
   private async exportable(facts: ExportFacts): Promise<Exportable> {
     const { adapted, opened, sources, summary } = this;
     const baseName = facts.baseModel ?? "base";
-    const name = `${baseName.split(/[\\/]/).findLast((part) => part !== "") ?? "base"}-lora`;
+    const name = baseName.split(/[\\/]/).findLast((part) => part !== "") ?? "base";
     return {
-      ...{ live: adapted, opened, baseName, name },
+      ...{ live: adapted, opened, base: sources.model, baseName, name },
       ...{ template: this.trainedWith, startTemplates: sources.startTemplates },
       adapter: bytesFileSet(name, await this.files(facts)),
       prompts: checkPrompts(summary.tokenised.rows, opened.model.config),

@@ -137,6 +137,11 @@ function Form({ store, choice, isBusy, progress, made, onMake }: FormProps) {
         )}
       </div>
       <p>{what}</p>
+      {choice.notes.map((note) => (
+        <p key={note} className="quiet">
+          {note}
+        </p>
+      ))}
       {refusal ? (
         <p className="refusal">
           {refusal.message} {refusal.remedy}
@@ -189,5 +194,6 @@ interface Download {
 /** A folder goes as one zip. The files of other forms stand for themselves. */
 function downloadsOf({ format, files }: Exported, model: string): Download[] {
   if (format === "peft") return [{ name: `${model}-lora.zip`, blob: zipped(files) }];
+  if (format === "merged") return [{ name: `${model}-merged.zip`, blob: zipped(files) }];
   return files.map(({ name, blob }) => ({ name, blob }));
 }

@@ -29,9 +29,34 @@ export function exportWords(format: ExportFormat, base: string): ExportWords {
         what: "One file and a Modelfile for llama.cpp and Ollama, beside the GGUF of the base model.",
         howTo: `llama-cli -m base.gguf --lora ${base}-lora.gguf\nollama create my-model -f ${base}-lora.Modelfile`,
       };
+    case "merged":
+      return {
+        title: "Merged checkpoint",
+        what: "Base and adapter in one, in the base's own types: a zip for Transformers, vLLM and all that reads folders of safetensors.",
+        howTo: [
+          "from transformers import AutoModelForCausalLM, AutoTokenizer",
+          `model = AutoModelForCausalLM.from_pretrained("${base}-merged")`,
+          `tokenizer = AutoTokenizer.from_pretrained("${base}-merged")`,
+        ].join("\n"),
+      };
+    case "merged-gguf-f32":
+      return wholeGguf(base, "f32", "F32: to the number as it was trained, the largest of the three.");
+    case "merged-gguf-f16":
+      return wholeGguf(base, "f16", "F16: half the size, and hardly another model.");
+    case "merged-gguf-q8_0":
+      return wholeGguf(base, "q8_0", "Q8_0: a quarter of the size, rounded to eight bits.");
     default:
       return format satisfies never;
   }
+}
+
+function wholeGguf(base: string, type: string, words: string): ExportWords {
+  const name = `${base}-merged-${type}`;
+  return {
+    title: `Whole model as GGUF, ${type.toUpperCase()}`,
+    what: `One file that llama.cpp and Ollama run alone, with its tokenizer and chat template, and a Modelfile. ${words}`,
+    howTo: `llama-cli -m ${name}.gguf\nollama create my-model -f ${name}.Modelfile`,
+  };
 }
 
 /** What reading an export back has shown. */
@@ -40,5 +65,6 @@ export function checkWords({ difference, allowed, moved }: SelfCheck): string {
     difference === 0
       ? "Read back: the same logits, to the bit."
       : `Read back: logits differ by ${shortNumber(difference)} of the largest; ${shortNumber(allowed)} is allowed.`;
-  return `${found} Training has moved them by ${percent(moved, 1)} of the largest.`;
+  const costs = difference > moved / 4 ? " That is much of what was trained: take a finer form." : "";
+  return `${found}${costs} Training has moved them by ${percent(moved, 1)} of the largest.`;
 }

@@ -1,7 +1,7 @@
 /**
  * Where a file lies between being written and being saved: small ones in memory, large ones on the browser's disk for
- * this page (the origin private file system), so that memory stays flat. Only this page can read them there. They go
- * when the next large one is begun; those of a tab that is gone, when the page is opened again.
+ * this page (the origin private file system), so that memory stays flat. Only this page can read them there. Those of an
+ * export go when another of its kind is begun; those of a tab that is gone, when the page is opened again.
  */
 import type { FileStream } from "../base/bytes.ts";
 import { GraftError } from "../base/errors.ts";
@@ -20,22 +20,22 @@ const FOLDER = "graft-export-";
 export class ExportStore {
   private readonly own = FOLDER + crypto.randomUUID();
   private readonly disk: (() => Promise<FileSystemDirectoryHandle>) | undefined;
-  private written = 0;
-  private isBegun = false;
+  /** The kind of the export that is under way, and how many large files it has. */
+  private current = { kind: "", large: 0 };
+  private isLocked = false;
 
   /** `disk` opens the page's own file system; undefined where there is none, in Node. */
   constructor(disk: (() => Promise<FileSystemDirectoryHandle>) | undefined) {
     this.disk = disk;
   }
 
-  /** Another export: from its first large file on, those of the one before are gone. */
-  begin(): void {
-    this.isBegun = true;
+  begin(kind: string): void {
+    this.current = { kind, large: 0 };
   }
 
   async write(file: FileStream): Promise<KeptFile> {
     const folder = file.byteLength >= LARGE_BYTES ? await this.folder() : undefined;
-    return folder ? writeOn(folder, String(this.written++), file) : writeInMemory(file);
+    return folder ? writeOn(folder, String(this.current.large++), file) : writeInMemory(file);
   }
 
   /** Removes what tabs that are gone have left. */
@@ -54,10 +54,13 @@ export class ExportStore {
   private async folder(): Promise<FileSystemDirectoryHandle | undefined> {
     const root = await this.disk?.().catch(() => undefined);
     if (!root) return undefined;
-    if (this.written === 0) await holdLock(this.own);
-    else if (this.isBegun) await root.removeEntry(this.own, { recursive: true });
-    this.isBegun = false;
-    return root.getDirectoryHandle(this.own, { create: true });
+    if (!this.isLocked) await holdLock(this.own);
+    this.isLocked = true;
+    const { kind, large } = this.current;
+    const own = await root.getDirectoryHandle(this.own, { create: true });
+    // There is none where it is the first of its kind.
+    if (large === 0) await own.removeEntry(kind, { recursive: true }).catch(() => {});
+    return own.getDirectoryHandle(kind, { create: true });
   }
 }
 

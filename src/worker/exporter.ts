@@ -34,7 +34,7 @@ export class Exporter {
     { signal, onProgress }: { signal: AbortSignal; onProgress: (progress: Progress) => void },
   ): Promise<Exported> {
     signal.throwIfAborted();
-    this.store.begin();
+    this.store.begin(format);
     const files: KeptFile[] = [];
     const write = async (file: FileStream) => {
       const kept = await this.store.write(file);

@@ -5,6 +5,7 @@ import type { Browser, Download } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { launchBrowser } from "../../scripts/browser.mjs";
 import { openGguf } from "../../src/formats/gguf.ts";
+import { openSafetensors } from "../../src/formats/safetensors.ts";
 import { arraySource, bytesFileSet } from "../../src/formats/sources.ts";
 import { readAdapter } from "../../src/lora/readAdapter.ts";
 import { type } from "./demo.ts";
@@ -85,6 +86,26 @@ it("gives a GGUF adapter, and beside it a Modelfile", async () => {
   const recipe = Buffer.from(await bytesOf(await downloads)).toString();
   expect(recipe).toMatch(/^FROM graft-toy\nADAPTER \.\/graft-toy-lora\.gguf\nTEMPLATE """/);
   expect(session.complaints).toEqual([]);
+});
+
+it("gives base and adapter as one checkpoint that stands alone", async () => {
+  const { name, bytes, words } = await take("Merged checkpoint");
+  expect(name).toBe("graft-toy-merged.zip");
+  expect(words).toMatch(/^Read back: logits differ by [\d.e-]+ of the largest; [\d.e-]+ is allowed/);
+  const files = new Map(Object.entries(unzipSync(bytes)));
+  const { tensors } = await openSafetensors(arraySource(files.get("model.safetensors")!, name));
+  const base = await openSafetensors(
+    arraySource(readFileSync("public/model/model.safetensors"), "model.safetensors"),
+  );
+  expect([...tensors.keys()].sort()).toEqual([...base.tensors.keys()].sort());
+  const changed = await Promise.all(
+    [...tensors].map(async ([key, tensor]) => {
+      const before = Buffer.from(await base.tensors.get(key)!.read());
+      return before.equals(Buffer.from(await tensor.read())) ? [] : [key];
+    }),
+  );
+  expect(changed.flat().every((key) => /\.(q|v)_proj\.weight$/.test(key))).toBe(true);
+  expect(changed.flat()).toHaveLength(12);
 });
 
 it("says of a form that cannot hold what was trained why, before it is asked for", async () => {

@@ -64,13 +64,36 @@ describe("an export", () => {
     ["gpt2_bias_all", "peft"],
     ["llama_rank_pattern", "gguf"],
     ["gpt2_all_linear", "gguf"],
+    ["llama_dora", "merged"],
+    ["gpt2_all_linear", "merged"],
+    ["llama_tied_head", "merged"],
+    ["gpt2_bias_all", "merged"],
+    ["llama_bf16", "merged"],
+    ["gpt2_f16", "merged"],
+    ["qwen2_bf16", "merged"],
+    ["qwen2_olora", "peft"],
+    ["llama_pissa", "gguf"],
+    ["gpt2_pissa", "merged"],
+    ["mistral_requires_grad", "peft"],
+    ["gpt2_requires_grad", "merged"],
+    ["qwen2_tokens", "peft"],
+    ["llama_tokens", "merged"],
+    ["llama_tied_head", "merged-gguf-f32"],
+    ["llama_llama3", "merged-gguf-f32"],
+    ["gpt2_dora", "merged-gguf-f32"],
+    ["qwen3_all_linear", "merged-gguf-f32"],
+    ["llama_all_linear", "merged-gguf-f16"],
+    ["gpt2_all_linear", "merged-gguf-f16"],
+    ["llama_all_linear", "merged-gguf-q8_0"],
+    ["qwen2_olora", "merged-gguf-q8_0"],
   ])("gives the logits of the run, and leaves the run as it was: %s as %s", async (name, format) => {
     const session = await trained(name);
     const before = await session.logits(Uint32Array.of(5, 9, 17));
     const held = gpu.totalBytes();
     const { files, write } = keeping();
     const check = await session.export(format, facts, write);
-    expect(check.difference).toBeLessThanOrEqual(format === "peft" ? 0 : 1e-6);
+    if (process.env.GRAFT_PARITY) console.log(name, format, check);
+    expect(check.difference).toBeLessThanOrEqual(check.allowed === 1e-6 ? 0 : check.allowed / 2);
     expect(check.moved).toBeGreaterThan(1e-3);
     expect(check.tokens).toBeGreaterThan(20);
     expect(gpu.totalBytes()).toBe(held);
@@ -87,7 +110,7 @@ type Tensors = Map<string, { shape: readonly number[]; values: Float32Array }>;
 const inTensors =
   (change: (tensors: Tensors) => void): Spoil =>
   async (bytes, name) => {
-    if (name !== WEIGHTS) return bytes;
+    if (!name.endsWith(".safetensors")) return bytes;
     const file = await openSafetensors(arraySource(bytes, name));
     const tensors: Tensors = new Map();
     for (const [key, tensor] of file.tensors) {
@@ -155,9 +178,46 @@ const FAULTS: Record<string, readonly [format: ExportFormat, spoil: Spoil, says:
     (bytes, name) => (name === WEIGHTS ? bytes.subarray(0, bytes.length - 4) : bytes),
     /adapter_model\.safetensors/,
   ],
+  "a merged model's exchanged layers": [
+    "merged",
+    inTensors((tensors) => {
+      const [one, other] = [0, 1].map((layer) => `model.layers.${layer}.mlp.down_proj.weight`);
+      const kept = tensors.get(one!)!;
+      tensors.set(one!, tensors.get(other!)!);
+      tensors.set(other!, kept);
+    }),
+    /The merged checkpoint, read back, gave logits that differ/,
+  ],
+  "a merged model's value that is no number": [
+    "merged",
+    inTensors((tensors) => {
+      tensors.get("model.layers.1.mlp.down_proj.weight")!.values[7] = Number.NaN;
+    }),
+    /differ from the trained model's by NaN/,
+  ],
+  "a merged model's missing bytes": [
+    "merged",
+    (bytes, name) => (name.endsWith(".safetensors") ? bytes.subarray(0, bytes.length - 8) : bytes),
+    /model\.safetensors/,
+  ],
+  "a whole GGUF's missing bytes": [
+    "merged-gguf-f32",
+    (bytes, name) => (name.endsWith(".gguf") ? bytes.subarray(0, bytes.length - 32) : bytes),
+    /tiny-merged-f32\.gguf/,
+  ],
+  "a whole GGUF's other base of rotation": [
+    "merged-gguf-f32",
+    (bytes, name) => (name.endsWith(".gguf") ? withF32(bytes, "llama.rope.freq_base", 500) : bytes),
+    /has f32 "500" for llama\.rope\.freq_base/,
+  ],
+  "a whole GGUF's exchanged rows": [
+    "merged-gguf-q8_0",
+    (bytes, name) => (name.endsWith(".gguf") ? withRowsMoved(bytes) : bytes),
+    /The merged GGUF file, read back, gave logits that differ/,
+  ],
   "a GGUF's other alpha": [
     "gguf",
-    (bytes, name) => (name.endsWith(".gguf") ? withAlpha(bytes, 17) : bytes),
+    (bytes, name) => (name.endsWith(".gguf") ? withF32(bytes, "adapter.lora.alpha", 17) : bytes),
     /The GGUF adapter, read back, gave logits that differ/,
   ],
   "a GGUF's missing bytes": [
@@ -167,11 +227,22 @@ const FAULTS: Record<string, readonly [format: ExportFormat, spoil: Spoil, says:
   ],
 };
 
-/** Sets adapter.lora.alpha in a file's bytes: the key, its type (4 bytes), the f32. */
-function withAlpha(bytes: Uint8Array, alpha: number): Uint8Array {
+/** Sets a number in a GGUF file's bytes: the key, its type (4 bytes), the f32. */
+function withF32(bytes: Uint8Array, key: string, value: number): Uint8Array {
   const changed = bytes.slice();
-  const at = Buffer.from(changed.buffer).indexOf("adapter.lora.alpha") + "adapter.lora.alpha".length + 4;
-  new DataView(changed.buffer).setFloat32(at, alpha, true);
+  const at = Buffer.from(changed.buffer).indexOf(key) + key.length + 4;
+  new DataView(changed.buffer).setFloat32(at, value, true);
+  return changed;
+}
+
+/** Turns the last KiB of the file's last matrix but one round: blocks of Q8_0 that belong to other rows. */
+function withRowsMoved(bytes: Uint8Array): Uint8Array {
+  const changed = bytes.slice();
+  const from = changed.length - 4096;
+  const part = changed.slice(from, from + 34 * 60);
+  for (let block = 0; block < 60; block++) {
+    changed.set(part.subarray(34 * block, 34 * (block + 1)), from + 34 * (59 - block));
+  }
   return changed;
 }
 
@@ -188,8 +259,8 @@ describe("what is not the trained model", () => {
       const held = gpu.totalBytes();
       await expect(session.export(format, facts, keeping(spoil).write)).rejects.toThrow(says);
       expect(gpu.totalBytes()).toBe(held);
-      const { difference } = await session.export(format, facts, keeping().write);
-      expect(difference).toBeLessThan(1e-6);
+      const { difference, allowed } = await session.export(format, facts, keeping().write);
+      expect(difference).toBeLessThan(allowed / 2);
     },
   );
 

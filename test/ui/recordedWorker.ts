@@ -225,7 +225,7 @@ export class RecordedWorker implements TrainApi {
   }
 
   async exportChoices(): Promise<Result<readonly ExportChoice[]>> {
-    return this.refusal ?? { ok: true, value: [{ format: "peft", bytes: 1, refusal: undefined }] };
+    return this.refusal ?? { ok: true, value: [{ format: "peft", bytes: 1, notes: [], refusal: undefined }] };
   }
 
   async export(format: ExportFormat): Promise<Result<Exported>> {
