@@ -55,7 +55,7 @@ export function Summary({ store }: { store: StoreApi<PageState> }) {
           ))}
         </ul>
       )}
-      <Trainables summary={summary} />
+      <Trainables store={store} summary={summary} />
     </Panel>
   );
 }

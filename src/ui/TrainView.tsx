@@ -13,6 +13,7 @@ import { SettingsPanel } from "./SettingsPanel.tsx";
 import { Summary } from "./Summary.tsx";
 import { isLocked, type PageState } from "./store.ts";
 import { TargetsPanel } from "./TargetsPanel.tsx";
+import { AuditProblem } from "./Trainables.tsx";
 
 /** From the choice of a model and data to the adapter. */
 export function TrainView({ store }: { store: StoreApi<PageState> }) {
@@ -41,6 +42,7 @@ export function TrainView({ store }: { store: StoreApi<PageState> }) {
       <Actions store={store} />
       <div className="results" ref={results}>
         <RunProblem store={store} />
+        <AuditProblem store={store} />
         <Progressing store={store} />
         <Samples store={store} />
         <Answers store={store} />

@@ -5,6 +5,7 @@ import type { Json, JsonObject } from "../base/json.ts";
 import { readJsonObject } from "../base/read-json.ts";
 import { blobSource } from "../formats/sources.ts";
 import type {
+  AuditReport,
   DataEdit,
   DataFacts,
   DeviceFacts,
@@ -92,6 +93,8 @@ export interface PageState {
   readonly facts: DataFacts | undefined;
   /** Why there are none, or why they cannot be trained on as they are. */
   readonly dataProblem: Failure | undefined;
+  /** What the first step has moved. */
+  readonly audit: AuditReport | undefined;
   readonly prompts: readonly string[];
   /** Whether they were written by hand: then other rows leave them as they are. */
   readonly promptsAreOwn: boolean;
@@ -160,7 +163,7 @@ function noRun() {
   return {
     ...{ summary: undefined, memory: undefined, progress: undefined, last: undefined, heldOut: undefined },
     ...{ asked: undefined, scores: undefined, curves: new Curves(), recorded: 0 },
-    ...{ samples: [], outcome: undefined },
+    ...{ samples: [], outcome: undefined, audit: undefined },
   };
 }
 
@@ -272,6 +275,7 @@ export function createPageStore(worker: TrainApi, bundle: Bundle): StoreApi<Page
         phase: phase === "preparing" ? "training" : phase,
         recorded: recorded + 1,
         last: reports.findLast((report) => "loss" in report) ?? last,
+        audit: reports.find((report) => "audit" in report) ?? get().audit,
         samples: [...samples, ...reports.filter((report) => "samples" in report)],
         heldOut: first && { first, last: evaluations.at(-1) ?? heldOut?.last ?? first },
       });

@@ -59,6 +59,10 @@ it("answers at any strength: at 0 % the run's model is its base", async () => {
   await session.button("Train").click();
   await session.says(/^Done/);
   fast.remove();
+  // B alone moves in the first step: A waits for it.
+  await session.page.getByText(/^After step 1, 14 of 28 tensors have moved; nothing else did/).waitFor();
+  // It is asked by itself, a moment after the end.
+  await session.page.getByRole("columnheader", { name: "Tuned, 4 steps" }).waitFor();
   ({ base, tuned } = await said());
   expect(tuned).not.toEqual(base);
   const slider = session.page.getByRole("slider", { name: /^Strength of the adapter/ });
