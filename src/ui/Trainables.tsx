@@ -32,7 +32,7 @@ export function Trainables({ store, summary: { trainable, groups } }: Trainables
           {groups.length > 1 && `, in ${groups.length} groups`}
         </summary>
         <div className="scroll">
-          <table aria-label="Tensors that train">
+          <table className="trainables" aria-label="Tensors that train">
             <thead>
               <tr>
                 <th scope="col">Tensor</th>
