@@ -325,10 +325,10 @@ CASES = [
     case("gpt2_loraplus_embedding", "gpt2_f16", "mixed", "LoRA+ on embeddings beside a linear layer",
          {"r": 3, "init_lora_weights": False, "target_modules": ["wte", "wpe", "c_proj"]},
          {"per_device_train_batch_size": 3, "weight_decay": 0.1, "loraplus_lr_ratio": 2, "loraplus_lr_embedding": 2e-3}, b="zero"),
-    case("gpt2_requires_grad", "gpt2_gelu", "mixed", "A Conv1D, half of a LayerNorm and the untied head whole, tensor by tensor; LoRA+",
+    case("gpt2_requires_grad", "gpt2_gelu", "mixed", "A Conv1D, half of a LayerNorm, the positions and the untied head whole, tensor by tensor; LoRA+",
          {"r": 4, "target_modules": ["c_attn"]},
          {"per_device_train_batch_size": 3, "learning_rate": 1e-3, "weight_decay": 0.1, "loraplus_lr_ratio": 2,
-          "requires_grad": [r"transformer\.h\.0\.mlp\.c_fc\.weight", r"transformer\.ln_f\.weight", r".*h\.1\.ln_2\.bias", r"lm_head\.weight"]}),
+          "requires_grad": [r"transformer\.h\.0\.mlp\.c_fc\.weight", r"transformer\.ln_f\.weight", r".*h\.1\.ln_2\.bias", r"transformer\.wpe\.weight", r"lm_head\.weight"]}),
     case("gpt2_f16", "gpt2_f16", "mixed", "f16 weights, against PEFT on the upcast ones",
          {"r": 6, **ALL}, {"per_device_train_batch_size": 3}, core=True),
 ]  # fmt: skip
