@@ -28,7 +28,7 @@ from transformers.utils import logging
 
 TOLERANCE = 1e-4
 FIXTURES = Path("test/models/fixtures/merged")
-KEPT = ["llama_shards", "tied_embedding", "gpt2_hub_embedding", "llama_bf16_dora", "qwen3"]
+KEPT = ["llama_shards", "tied_embedding", "gpt2_hub_embedding", "llama_bf16_dora", "qwen3", "kept_tied"]
 TEXT = "The quick brown fox, 1234 times: naïve 東京!"
 
 

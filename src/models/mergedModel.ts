@@ -1,8 +1,8 @@
 /** A base with an adapter merged into it: what every form of it is written from. */
 import { FormatError } from "../base/errors.ts";
-import { sameJson } from "../base/json.ts";
-import { loraKey } from "../lora/adapterKeys.ts";
+import { type Json, sameJson } from "../base/json.ts";
 import { mergedTensors, type RowTensor, storedTensor } from "../lora/merge.ts";
+import type { ModuleDescriptor } from "../lora/modules.ts";
 import type { LoadedAdapter } from "../lora/readAdapter.ts";
 import { modelNames } from "./skeleton.ts";
 import type { Model } from "./transformer.ts";
@@ -23,8 +23,7 @@ export function mergedModel(model: Model, adapter: LoadedAdapter): MergedModel {
   const { embedding, head } = modelNames(model.config);
   if (!model.config.tied) return { changed, tied: false };
   const output = `${head}.weight`;
-  const [ofHead, ofTable] = [head, embedding].map((name) => trainedFor(adapter.selection, name));
-  if (sameJson(ofHead!, ofTable!)) {
+  if (sameJson(trainedFor(adapter.selection, head), trainedFor(adapter.selection, embedding))) {
     changed.delete(output);
     return { changed, tied: true };
   }
@@ -32,12 +31,15 @@ export function mergedModel(model: Model, adapter: LoadedAdapter): MergedModel {
   return { changed, tied: false };
 }
 
-/** The keys of what makes a module's weight another: the same ones for two modules that stay one. */
-function trainedFor({ lora, whole, tokens }: LoadedAdapter["selection"], name: string): string[] {
+/** What makes a module's weight another: the same for two modules that stay one. DoRA's lengths are never shared. */
+function trainedFor({ lora, whole, tokens }: LoadedAdapter["selection"], name: string): Json {
+  const isOf = ({ module }: { readonly module: ModuleDescriptor }) => module.name === name;
   return [
-    ...lora.filter(({ module }) => module.name === name).map(({ module }) => loraKey(module.name, "lora_A")),
-    ...whole.filter(({ module }) => module.name === name).map(({ key }) => key),
-    ...tokens.filter(({ module }) => module.name === name).map(({ key }) => key),
+    lora
+      .filter(isOf)
+      .map(({ tiedTo, scale, hasMagnitude }) => [tiedTo?.name ?? name, scale, hasMagnitude && name]),
+    whole.filter(isOf).map(({ key, tiedTo }) => tiedTo ?? key),
+    tokens.filter(isOf).map(({ key }) => key),
   ];
 }
 
