@@ -4,7 +4,7 @@ import { project } from "../../src/lora/layer.ts";
 import { stackRows } from "../../src/ops/weight.ts";
 import { type KernelBench, openBench, type Tensor } from "../harness/bench.ts";
 import { type StoredFormat, storedWeight } from "../harness/weights.ts";
-import { layer, layerBackward, norms } from "../reference/dora.ts";
+import { changed, layer, layerBackward, norms } from "../reference/dora.ts";
 import { forward as drop, backward as undrop } from "../reference/dropout.ts";
 
 let bench: KernelBench;
@@ -19,7 +19,18 @@ type Module = readonly [out: number, rank: number, format: StoredFormat];
 const [tokens, width] = [9, 12];
 const scaleOf = Float64Array.of(-5, 0.5, 3, 1.5);
 
-async function check(modules: readonly Module[], p: number, withSoFar: boolean): Promise<void> {
+interface Options {
+  /** Added to the residual stream. */
+  readonly withSoFar?: boolean;
+  /** Each pair has a second one beside it, which does not train: W counts as changed by that, and is not dropped. */
+  readonly withStarts?: boolean;
+}
+
+async function check(
+  modules: readonly Module[],
+  p: number,
+  { withSoFar = false, withStarts = false }: Options = {},
+): Promise<void> {
   const out = modules.reduce((sum, [rows]) => sum + rows, 0);
   const x = bench.normal(tokens * width);
   const before = bench.normal(tokens * out);
@@ -32,7 +43,7 @@ async function check(modules: readonly Module[], p: number, withSoFar: boolean):
   const states: Record<string, Tensor> = { scales: { shape: [scaleOf.length], values: scaleOf } };
   let rowStart = 0;
   const parts = modules.map(([rows, rank, format], i) => {
-    const { tensor, values: w } = storedWeight(bench, format, [rows, width]);
+    const { tensor, values } = storedWeight(bench, format, [rows, width]);
     const sizes = { width, out: rows };
     const factors = {
       rank,
@@ -40,6 +51,8 @@ async function check(modules: readonly Module[], p: number, withSoFar: boolean):
       a: bench.normal(rank * width),
       b: bench.normal(rows * rank),
     };
+    const start = { ...factors, a: bench.normal(rank * width), b: bench.normal(rows * rank) };
+    const w = withStarts && rank > 0 ? changed(values, start, sizes) : values;
     const n = norms(w, factors, sizes).map(Math.fround);
     const m = rank > 0 ? bench.normal(rows) : n;
     const bias = bench.normal(rows);
@@ -49,6 +62,10 @@ async function check(modules: readonly Module[], p: number, withSoFar: boolean):
       parameters[`a${i}`] = { shape: [rank, width], values: factors.a };
       parameters[`b${i}`] = { shape: [rows, rank], values: factors.b };
       parameters[`m${i}`] = { shape: [rows], values: m };
+      if (withStarts) {
+        parameters[`startA${i}`] = { shape: [rank, width], values: start.a };
+        parameters[`startB${i}`] = { shape: [rows, rank], values: start.b };
+      }
       states[`n${i}`] = { shape: [rows], values: n };
     }
     const at = rowStart;
@@ -72,11 +89,12 @@ async function check(modules: readonly Module[], p: number, withSoFar: boolean):
         "w",
         parts.map(({ i }) => values[`w${i}`]!),
       );
-      const adapted = parts.flatMap(({ i, at, rows, rank, key }) =>
-        rank > 0
-          ? [{ rowStart: at, rows, a: values[`a${i}`]!, b: values[`b${i}`]!, scale: i + 1, dropoutKey: key }]
-          : [],
-      );
+      const adapted = parts.flatMap(({ i, at, rows, rank, key }) => {
+        if (rank === 0) return [];
+        const [a, b] = [values[`a${i}`]!, values[`b${i}`]!];
+        const start = withStarts ? { a: values[`startA${i}`]!, b: values[`startB${i}`]! } : undefined;
+        return [{ rowStart: at, rows, a, b, start, scale: i + 1, dropoutKey: key }];
+      });
       const stretches = parts.map(({ i, rank }) =>
         rank > 0 ? { magnitude: values[`m${i}`]!, norm: values[`n${i}`]! } : undefined,
       );
@@ -121,8 +139,12 @@ const joined: readonly Module[] = [
 ];
 
 describe("a layer with DoRA", () => {
-  it("is PEFT's formula where nothing is dropped", () => check(joined, 0, false));
-  it("is PEFT's formula under dropout, each module with a mask of its own", () => check(joined, 0.4, false));
-  it("is added to the residual stream", () => check([[13, 4, "f32"]], 0, true));
-  it("is added to the residual stream under dropout", () => check([[13, 4, "f32"]], 0.25, true));
+  it("is PEFT's formula where nothing is dropped", () => check(joined, 0));
+  it("is PEFT's formula under dropout, each module with a mask of its own", () => check(joined, 0.4));
+  it("is added to the residual stream", () => check([[13, 4, "f32"]], 0, { withSoFar: true }));
+  it("is added to the residual stream under dropout", () =>
+    check([[13, 4, "f32"]], 0.25, { withSoFar: true }));
+  it("may begin as a part of W", () => check(joined, 0, { withStarts: true }));
+  it("may begin as a part of W under dropout, which drops nothing of what was taken out of W", () =>
+    check(joined, 0.4, { withStarts: true, withSoFar: true }));
 });

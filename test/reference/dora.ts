@@ -12,7 +12,7 @@ export interface Factors {
 }
 
 /** W + s·B·A. */
-function changed(w: Float64Array, { rank, scale, a, b }: Factors, { width }: Sizes): Float64Array {
+export function changed(w: Float64Array, { rank, scale, a, b }: Factors, { width }: Sizes): Float64Array {
   return w.map((value, i) => {
     const [o, k] = [Math.floor(i / width), i % width];
     let sum = 0;

@@ -99,20 +99,25 @@ describe("an adapter's strength", () => {
     expect(gpu.totalBytes()).toBe(BLOCK_BYTES);
   });
 
-  it.each(["llama_all_linear", "llama_dora", "gpt2_whole", "qwen2_bias_all", "llama_embedding"])(
-    "does nothing before the first step: %s",
-    async (name) => {
-      const base = await open(name);
-      const session = await openParitySession(gpu, kernels, name, () => {}, {
-        adapter: "none",
-        opened: base,
-      });
-      const bare = await logits(base, []);
-      expect(same(await session.logits(ids), bare)).toBe(true);
-      session.destroy();
-      base.frozen.destroy();
-    },
-  );
+  it.each([
+    "llama_all_linear",
+    "llama_dora",
+    "gpt2_whole",
+    "qwen2_bias_all",
+    "llama_embedding",
+    "qwen3_pissa_dora",
+    "mistral_olora",
+  ])("does nothing before the first step: %s", async (name) => {
+    const base = await open(name);
+    const session = await openParitySession(gpu, kernels, name, () => {}, {
+      adapter: "none",
+      opened: base,
+    });
+    const bare = await logits(base, []);
+    expect(same(await session.logits(ids), bare)).toBe(true);
+    session.destroy();
+    base.frozen.destroy();
+  });
 
   it("from 0 to 2 is taken, nothing else", async () => {
     const base = await open("llama_all_linear");

@@ -1,0 +1,101 @@
+/** Adapters that begin as a part of the base's weights: pissa and olora. */
+import { readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
+import { openDirectory } from "../../src/cli/files.ts";
+import { startTemplateThread } from "../../src/cli/templates.ts";
+import { BLOCK_BYTES, Gpu } from "../../src/gpu/device.ts";
+import { Kernels } from "../../src/gpu/kernels.ts";
+import { logitsOf } from "../../src/train/logits.ts";
+import { openBase } from "../../src/train/openBase.ts";
+import type { StepReport } from "../../src/train/reports.ts";
+import { largestDifference } from "../../src/train/selfCheck.ts";
+import { AdapterShelf } from "../../src/train/shelf.ts";
+import { DUMPS, openParitySession, parityCase } from "./parityRun.ts";
+
+let node: NodeDevice;
+let gpu: Gpu;
+let kernels: Kernels;
+beforeAll(async () => {
+  node = await requestNodeDevice({ limits: "default" });
+  gpu = new Gpu(node.device);
+  kernels = new Kernels(gpu);
+});
+afterAll(() => node.device.destroy());
+
+const ids = Uint32Array.of(5, 9, 17, 3, 44, 9);
+
+/** PEFT's run of the same name. */
+function expectedSteps(name: string): StepReport[] {
+  const lines = readFileSync(`${DUMPS}/runs/${name}/metrics.jsonl`, "utf8").trim().split("\n");
+  return lines.map((line) => JSON.parse(line) as StepReport);
+}
+
+describe("a run that begins by itself", () => {
+  it.each(["mistral_olora", "qwen3_pissa_dora"])("takes the steps of PEFT's: %s", async (name) => {
+    const session = await openParitySession(gpu, kernels, name, () => {}, { adapter: "none" });
+    await session.prepare();
+    await session.run(() => {});
+    const wanted = expectedSteps(name);
+    session.reports.forEach(({ loss, grad_norm }, i) => {
+      expect(Math.abs(loss / wanted[i]!.loss - 1), `loss of step ${i + 1}`).toBeLessThan(1e-5);
+      expect(Math.abs(grad_norm / wanted[i]!.grad_norm - 1), `gradient of step ${i + 1}`).toBeLessThan(1e-4);
+    });
+    expect(session.reports.length).toBe(wanted.length);
+    session.destroy();
+  });
+
+  it("can be stopped while it computes what it begins as, and goes on with the next module", async () => {
+    const session = await openParitySession(gpu, kernels, "llama_pissa", () => {}, { adapter: "none" });
+    const told: string[] = [];
+    const isStopped = () => told.length === 3;
+    const tell = (done: number, total: number) => void told.push(`${done} of ${total}`);
+    expect(await session.adapted.begin(tell, isStopped)).toBe(false);
+    expect(told).toEqual(["0 of 10", "1 of 10", "2 of 10"]);
+    expect(gpu.totalBytes()).toBe(BLOCK_BYTES);
+    expect(await session.prepare()).toBe(true);
+    session.destroy();
+  });
+});
+
+describe("PEFT's own file of such an adapter", () => {
+  it.each(["llama_pissa", "gpt2_pissa", "qwen2_olora"])(
+    "does on the base what it did when it was trained: %s",
+    async (name) => {
+      const base = await openBase(
+        gpu,
+        kernels,
+        await openDirectory(`${DUMPS}/bases/${parityCase(name).base}`),
+      );
+      const shelf = new AdapterShelf(base, startTemplateThread);
+      const { id, fit } = await shelf.open(await openDirectory(`${DUMPS}/runs/${name}/final`));
+      expect(fit.ok).toBe(true);
+      const { ids: probe, logits: wanted } = JSON.parse(
+        readFileSync(`${DUMPS}/runs/${name}/logits.json`, "utf8"),
+      ) as { ids: number[]; logits: number[][] };
+      const at = async (strength: number, of = Uint32Array.from(probe)) => {
+        const model = await shelf.model([{ id, strength }]);
+        const found = await logitsOf(model, of);
+        model.destroy();
+        return found;
+      };
+      const trained = wanted.map((row) => Float32Array.from(row));
+      // PEFT takes the start from its weights in f32, whose singular vectors are off by up to some 1e-5.
+      expect(largestDifference(await at(1), trained)).toBeLessThan(5e-5);
+      const bare = await shelf.model([]);
+      expect(await at(0, ids)).toEqual(await logitsOf(bare, ids));
+      bare.destroy();
+      // The run that goes on from it has it as a pair beside another.
+      const session = await openParitySession(gpu, kernels, name, () => {}, {
+        adapter: "final",
+        opened: base,
+      });
+      expect(largestDifference(await session.logits(Uint32Array.from(probe)), await at(1))).toBeLessThan(
+        2e-6,
+      );
+      session.destroy();
+      base.frozen.destroy();
+      expect(gpu.totalBytes()).toBe(BLOCK_BYTES);
+    },
+  );
+});
