@@ -18,11 +18,11 @@ const LARGE_BYTES = 32 * 2 ** 20;
 const FOLDER = "graft-export-";
 
 export class ExportStore {
-  private readonly own = FOLDER + crypto.randomUUID();
   private readonly disk: (() => Promise<FileSystemDirectoryHandle>) | undefined;
   /** The kind of the export that is under way, and how many large files it has. */
   private current = { kind: "", large: 0 };
-  private isLocked = false;
+  /** The name of this tab's folder, from its first large file on. */
+  private own: string | undefined;
 
   /** `disk` opens the page's own file system; undefined where there is none, in Node. */
   constructor(disk: (() => Promise<FileSystemDirectoryHandle>) | undefined) {
@@ -54,8 +54,11 @@ export class ExportStore {
   private async folder(): Promise<FileSystemDirectoryHandle | undefined> {
     const root = await this.disk?.().catch(() => undefined);
     if (!root) return undefined;
-    if (!this.isLocked) await holdLock(this.own);
-    this.isLocked = true;
+    if (this.own === undefined) {
+      const own = FOLDER + crypto.randomUUID();
+      await holdLock(own);
+      this.own = own;
+    }
     const { kind, large } = this.current;
     const own = await root.getDirectoryHandle(this.own, { create: true });
     // There is none where it is the first of its kind.

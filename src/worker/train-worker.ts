@@ -8,6 +8,7 @@ import { ExportStore } from "./exportStore.ts";
 import { TrainHost } from "./host.ts";
 import { startTemplateWorker } from "./templates.ts";
 
-const store = new ExportStore(() => navigator.storage.getDirectory());
+// Over a way that browsers do not trust there is no disk for the page, and no GPU either.
+const store = new ExportStore(isSecureContext ? () => navigator.storage.getDirectory() : undefined);
 void store.sweep();
 expose(new TrainHost(requestBrowserDevice, startTemplateWorker, store));
