@@ -35,7 +35,7 @@ fn table_row(id: u32) -> u32 {
     return id - params.row_start;
   }
   var low = 0u;
-  var high = params.listed_count;
+  var high = params.listed_count - 1u;
   while (low < high) {
     let middle = (low + high) / 2u;
     if (listed[middle].x < id) {
@@ -44,10 +44,7 @@ fn table_row(id: u32) -> u32 {
       high = middle;
     }
   }
-  if (low < params.listed_count && listed[low].x == id) {
-    return listed[low].y;
-  }
-  return NONE;
+  return select(NONE, listed[low].y, listed[low].x == id);
 }
 
 @compute @workgroup_size(LANES)
@@ -79,15 +76,15 @@ fn link(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     return;
   }
   let id = ids[t];
-  var before = 0u;
-  while (before < t && ids[before] != id) {
-    before++;
+  var first = 0u;
+  while (ids[first] != id) {
+    first++;
   }
   var next = t + 1u;
   while (next < rows && ids[next] != id) {
     next++;
   }
-  links_out[t] = vec2u(select(0u, 1u, before == t), select(NONE, next, next < rows));
+  links_out[t] = vec2u(select(0u, 1u, first == t), select(NONE, next, next < rows));
 }
 
 // One invocation an element of y. The first row of an id adds for all of them, in their order: nobody else writes there.

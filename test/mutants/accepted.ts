@@ -11,6 +11,29 @@ export interface Accepted {
 
 export const accepted: readonly Accepted[] = [
   {
+    file: "embedding",
+    fn: "",
+    before: "const NONE = 0xffffffffu;",
+    after: "const NONE = 0xfffffffeu;",
+    reason: "Any number that is no row's serves.",
+  },
+  {
+    file: "columns",
+    fn: "forward",
+    before: "if (t >= extent(params.rows_extent)) {",
+    after: "if (t > extent(params.rows_extent)) {",
+    reason:
+      "Beyond the live rows it would copy what lies beyond p's: poison onto poison, which nobody reads.",
+  },
+  {
+    file: "columns",
+    fn: "forward",
+    before: "return;",
+    after: "",
+    reason:
+      "Beyond the live rows it would copy what lies beyond p's: poison onto poison, which nobody reads.",
+  },
+  {
     file: "swiglu",
     fn: "sigmoids",
     before: "return select(both.yx, both, g >= 0.0);",

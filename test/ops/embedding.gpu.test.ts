@@ -93,34 +93,47 @@ interface TrainedCase {
   readonly rows: number;
   readonly width: number;
   readonly count: number;
+  /** The first row of a second slice. */
+  readonly cut?: number;
   /** Rows that replace the table's and train; otherwise the table trains. */
   readonly indices?: readonly number[];
   readonly soFar?: boolean;
 }
 
 async function checkTrained(bench: KernelBench, test: TrainedCase): Promise<void> {
-  const { rows, width, count, indices } = test;
+  const { rows, width, count, indices, cut } = test;
   const ids = bench.integers(rows, count);
   ids[0] = count - 1;
   // Ids that come again, next to each other and far apart.
   if (rows > 3) ids[rows - 1] = ids[1] = ids[2]!;
+  // The rows on both sides of a cut.
+  if (cut !== undefined) ids.set([cut - 1, cut], 3);
   // One that is replaced, whatever was drawn.
   if (indices && rows > 4) ids[3] = ids[4] = indices[0]!;
   const table = bench.normal(count * width);
   const own = bench.normal((indices?.length ?? 0) * width);
   const soFar = test.soFar ? bench.normal(rows * width) : undefined;
   const dy = bench.normal(rows * width);
-  const whole = { shape: [count, width], values: table };
+  const ends = cut === undefined ? [0, count] : [0, cut, count];
+  const slices = Object.fromEntries(
+    ends.slice(1).map((end, i) => {
+      const values = table.slice(ends[i]! * width, end * width);
+      return [`slice${i}`, { shape: [end - ends[i]!, width], values }] as const;
+    }),
+  );
   const result = await bench.run({
     counts: { tokens: rows },
     inputs: {
       ids: { shape: ["tokens"], values: ids },
       ...(soFar && { soFar: { shape: ["tokens", width], values: soFar, grad: true } }),
     },
-    ...(indices && { constants: { table: whole } }),
-    parameters: indices ? { own: { shape: [indices.length, width], values: own } } : { table: whole },
+    ...(indices && { constants: slices }),
+    parameters: indices ? { own: { shape: [indices.length, width], values: own } } : slices,
     trace: (graph, values) => {
-      const weight = stackRows("table", [values.table!]);
+      const weight = stackRows(
+        "table",
+        Object.keys(slices).map((name) => values[name]!),
+      );
       const inPlace = indices && { indices, value: values.own! };
       return { y: embedding(graph, values.ids!, weight, { soFar: values.soFar, replaced: inPlace }) };
     },
@@ -131,7 +144,11 @@ async function checkTrained(bench: KernelBench, test: TrainedCase): Promise<void
   if (soFar) bench.compare("d soFar", result.gradient("soFar"), backward(dy));
   const dtable = backwardTable(ids, dy, count, width);
   if (indices) bench.compare("d own", result.gradient("own"), rowsOf(dtable, width, indices));
-  else bench.compare("d table", result.gradient("table"), dtable);
+  else
+    ends.slice(1).forEach((end, i) => {
+      const wanted = dtable.subarray(ends[i]! * width, end * width);
+      bench.compare(`d slice ${i}`, result.gradient(`slice${i}`), wanted);
+    });
 }
 
 const trainedCases: readonly TrainedCase[] = [
@@ -140,6 +157,7 @@ const trainedCases: readonly TrainedCase[] = [
   // More rows than a workgroup has invocations, of few ids; the first of an id in one, the last in another.
   { rows: 150, width: 6, count: 4, soFar: true },
   { rows: 70, width: 33, count: 300 },
+  { rows: 12, width: 8, count: 9, cut: 4 },
   { rows: 6, width: 5, count: 9, indices: [8, 2, 5] },
   { rows: 140, width: 7, count: 12, indices: [3, 11, 0, 4, 10], soFar: true },
   { rows: 9, width: 2, count: 40, indices: [20] },
