@@ -1,4 +1,5 @@
 /** The command that trains: `npm run train -- …`, as USAGE says. */
+
 import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { ConfigError } from "../base/errors.ts";
@@ -10,6 +11,7 @@ import type { SampleReport } from "../train/reports.ts";
 import { parseRunFile } from "../train/runFile.ts";
 import type { SelfCheck } from "../train/selfCheck.ts";
 import { Session } from "../train/session.ts";
+import { checkWords } from "./checkWords.ts";
 import { requestNodeDevice, trouble } from "./device.ts";
 import { fileSource, openAdapterPath, openDirectory, openRows } from "./files.ts";
 import { StagedFiles } from "./staged.ts";
@@ -82,12 +84,6 @@ function sampleLines({ step, samples }: SampleReport): string[] {
     `  greedy   ${JSON.stringify(greedy)}`,
     ...(sampled === null ? [] : [`  drawn    ${JSON.stringify(sampled)}`]),
   ]);
-}
-
-/** What an export's check has found. */
-function checkWords({ difference, moved }: SelfCheck): string {
-  const share = (value: number) => (value === 0 ? "nothing" : `${value.toExponential(1)} of the largest`);
-  return `its logits differ by ${share(difference)}; training has moved them by ${share(moved)}`;
 }
 
 async function main(): Promise<void> {

@@ -1,107 +1,26 @@
-/** What was trained, in the forms that other tools read; each is read back and run before it is handed over. */
+/** Exports, each read back and run before it is handed over. */
 import type { ByteSource, FileSet, FileStream, StoredType } from "../base/bytes.ts";
 import { type Failure, failure, GraftError } from "../base/errors.ts";
-import { chatTemplate, type FoundTemplate } from "../data/chat.ts";
-import { modelfile, type TurnFrames, turnFrames } from "../data/modelfile.ts";
-import type { StartTemplatePort } from "../data/templateWorker.ts";
-import { tokenizerFiles } from "../data/tokenizerFiles.ts";
 import type { WrittenGgmlType } from "../formats/ggml.ts";
 import { openGguf } from "../formats/gguf.ts";
-import { writeGguf } from "../formats/gguf-writer.ts";
-import { bytesFileSet, copyStream, mapFileSet, textStream } from "../formats/sources.ts";
-import { ggufAdapter } from "../lora/exportGguf.ts";
+import { bytesFileSet, mapFileSet } from "../formats/sources.ts";
 import { readAdapter } from "../lora/readAdapter.ts";
 import { adapterOfGguf } from "../lora/readGguf.ts";
 import { modelOfGguf } from "../models/ggufModel.ts";
 import { ggufNames } from "../models/ggufNames.ts";
-import { mergedCheckpoint } from "../models/mergedCheckpoint.ts";
-import { mergedGguf } from "../models/mergedGguf.ts";
 import type { Model } from "../models/transformer.ts";
 import { AdaptedModel } from "./adaptedModel.ts";
+import { EXPORT_FORMATS, type ExportFormat, exportFiles, GGUF_TYPES, type Handed } from "./exportFiles.ts";
 import { engineValues } from "./initialValues.ts";
 import { fitAdapter } from "./openAdapter.ts";
-import { type OpenedModel, openModel } from "./openModel.ts";
+import { openModel } from "./openModel.ts";
 import { compareWritten, type SelfCheck } from "./selfCheck.ts";
 
-export const EXPORT_FORMATS = [
-  "peft",
-  "gguf",
-  "merged",
-  "merged-gguf-f32",
-  "merged-gguf-f16",
-  "merged-gguf-q8_0",
-] as const;
-export type ExportFormat = (typeof EXPORT_FORMATS)[number];
-
-/** What is handed on: what was trained, as it runs and as PEFT writes it. */
-export interface Exportable {
+/** What is handed on, and how it runs. */
+export interface Exportable extends Handed {
   readonly live: AdaptedModel;
-  readonly opened: OpenedModel;
-  /** The base's folder. */
-  readonly base: FileSet;
-  /** In PEFT's form, with what goes with it. */
-  readonly adapter: FileSet;
-  /** What Ollama knows the base model by. */
-  readonly baseName: string;
-  /** Of the base, in the names of files. */
-  readonly name: string;
-  /** How conversations are written; undefined where the model knows no way. */
-  readonly template: FoundTemplate | undefined;
-  readonly startTemplates: StartTemplatePort;
   /** Token rows on which what was written must agree with what runs. */
   readonly prompts: readonly Uint32Array[];
-}
-
-export interface ExportFiles {
-  /** Made as they are taken. */
-  readonly files: readonly FileStream[];
-  /** Where the tool that reads them will not do what the model does. */
-  readonly notes: readonly string[];
-}
-
-/** Throws FormatError or ConfigError where the format cannot hold what was trained. */
-export async function exportFiles(format: ExportFormat, from: Exportable): Promise<ExportFiles> {
-  const { opened, base, adapter, template, baseName } = from;
-  const { model, stopIds } = opened;
-  switch (format) {
-    case "peft":
-      return { files: adapter.names().map((name) => copyStream(adapter.open(name)!)), notes: [] };
-    case "gguf": {
-      const { metadata, tensors } = ggufAdapter(await readAdapter(adapter), ggufNames(model.config));
-      const file = writeGguf(ggufFileName(format, from), metadata, tensors);
-      const recipe = modelfile(baseName, file.name, await framesOf(from));
-      return { files: [file, modelfileStream(file, recipe)], notes: [] };
-    }
-    case "merged": {
-      const tokenizer = await tokenizerFiles(base, template);
-      const merged = await fitAdapter(await readAdapter(adapter), model);
-      return { files: await mergedCheckpoint(base, model, merged, tokenizer), notes: [] };
-    }
-    default: {
-      const tokenizer = await tokenizerFiles(base, template);
-      const merged = await fitAdapter(await readAdapter(adapter), model);
-      const name = ggufFileName(format, from);
-      const parts = { model, adapter: merged, tokenizer, stopIds };
-      const { file, notes } = await mergedGguf(name, GGUF_TYPES[format], parts);
-      const recipe = modelfile(`./${name}`, undefined, await framesOf(from));
-      return { files: [file, modelfileStream(file, recipe)], notes };
-    }
-  }
-}
-
-const GGUF_TYPES = {
-  "merged-gguf-f32": "F32",
-  "merged-gguf-f16": "F16",
-  "merged-gguf-q8_0": "Q8_0",
-} as const;
-
-function ggufFileName(format: Exclude<ExportFormat, "peft" | "merged">, { name }: Exportable): string {
-  if (format === "gguf") return `${name}-lora.gguf`;
-  return `${name}-merged-${format.replace("merged-gguf-", "")}.gguf`;
-}
-
-function modelfileStream({ name }: FileStream, text: string): FileStream {
-  return textStream(name.replace(/\.gguf$/, ".Modelfile"), text);
 }
 
 /**
@@ -181,7 +100,7 @@ export async function exportChecked(
   const written = new Map<string, ByteSource>();
   for (const file of files) written.set(file.name, await write(watched(file, onPiece)));
   onProgress?.("check", 0, 1);
-  const open = () => openWritten(format, from, mapFileSet(from.name, written));
+  const open = () => openWritten(format, from, mapFileSet("the export", written));
   return compareWritten(from.live, open, from.prompts, {
     what: CALLED[format],
     allowed: allowedFor(format, from),
@@ -236,14 +155,14 @@ async function openWritten(format: ExportFormat, from: Exportable, written: File
     case "peft":
       return adapterModel(from, written);
     case "gguf": {
-      const name = ggufFileName(format, from);
+      const name = from.ggufName(format);
       const files = await adapterOfGguf(await openGguf(written.open(name)!), ggufNames(config), name);
       return adapterModel(from, bytesFileSet(name, files));
     }
     case "merged":
       return wholeModel(from, (await openModel(written)).model);
     default: {
-      const name = ggufFileName(format, from);
+      const name = from.ggufName(format);
       return wholeModel(from, await modelOfGguf(await openGguf(written.open(name)!), config, name));
     }
   }
@@ -265,15 +184,4 @@ function wholeModel({ live: { gpu, kernels } }: Exportable, model: Model): Adapt
   const selection = { ...nothing, targetModules: [], warnings: [] };
   const initial = engineValues(model, { selection, values: new Map() });
   return new AdaptedModel({ gpu, kernels, model, selection, initial, loraDropout: 0, trains: false });
-}
-
-/** How the model's template frames turns, where it does no more than that. */
-async function framesOf({ template, opened, startTemplates }: Exportable): Promise<TurnFrames | undefined> {
-  if (!template) return undefined;
-  const chat = chatTemplate(template, opened.tokenizer, startTemplates);
-  try {
-    return await turnFrames(chat, opened.tokenizer);
-  } finally {
-    chat.close();
-  }
 }

@@ -24,10 +24,10 @@ import { type AnswerOptions, answersOf } from "./answers.ts";
 import { Audit } from "./audit.ts";
 import type { Best } from "./best.ts";
 import { Evaluator } from "./evaluator.ts";
+import type { ExportFormat } from "./exportFiles.ts";
 import {
   type Exportable,
   type ExportChoice,
-  type ExportFormat,
   type ExportOptions,
   exportChecked,
   exportChoices,
@@ -391,7 +391,9 @@ export class Session {
     const baseName = facts.baseModel ?? "base";
     const name = baseName.split(/[\\/]/).findLast((part) => part !== "") ?? "base";
     return {
-      ...{ live: adapted, opened, base: sources.model, baseName, name },
+      ...{ live: adapted, opened, base: sources.model, baseName },
+      ggufName: (format) =>
+        format === "gguf" ? `${name}-lora.gguf` : `${name}-${format.replace("-gguf", "")}.gguf`,
       ...{ template: this.trainedWith, startTemplates: sources.startTemplates },
       adapter: bytesFileSet(name, await this.files(facts)),
       prompts: checkPrompts(summary.tokenised.rows, opened.model.config),

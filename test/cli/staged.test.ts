@@ -25,7 +25,7 @@ it("shows a file in its folder only when it is kept, beside what stands there", 
   const source = await staged.write(stream("a.txt", "one", "two"));
   await staged.write(stream("below/b.txt", "three"));
   expect(new TextDecoder().decode(await source.read(2, 6))).toBe("etwo");
-  expect(existsSync(folder)).toBe(false);
+  expect(existsSync(join(folder, "a.txt"))).toBe(false);
   await staged.keep();
   writeFileSync(join(folder, "other.txt"), "");
   expect(readFileSync(join(folder, "a.txt"), "utf8")).toBe("onetwo");

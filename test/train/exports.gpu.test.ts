@@ -8,7 +8,7 @@ import { openSafetensors, writeSafetensors } from "../../src/formats/safetensors
 import { arraySource } from "../../src/formats/sources.ts";
 import { BLOCK_BYTES, Gpu } from "../../src/gpu/device.ts";
 import { Kernels } from "../../src/gpu/kernels.ts";
-import type { ExportFormat } from "../../src/train/exports.ts";
+import type { ExportFormat } from "../../src/train/exportFiles.ts";
 import { largestDifference } from "../../src/train/selfCheck.ts";
 import type { Session } from "../../src/train/session.ts";
 import { DUMPS, openParitySession } from "./parityRun.ts";
