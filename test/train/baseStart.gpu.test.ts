@@ -45,7 +45,7 @@ describe("a run that begins by itself", () => {
     session.destroy();
   });
 
-  it("can be stopped while it computes what it begins as, and goes on with the next module", async () => {
+  it("can be stopped while it computes what it begins as, goes on with the next module, and takes the memory that was foretold", async () => {
     const session = await openParitySession(gpu, kernels, "llama_pissa", () => {}, { adapter: "none" });
     const told: string[] = [];
     const isStopped = () => told.length === 3;
@@ -54,6 +54,8 @@ describe("a run that begins by itself", () => {
     expect(told).toEqual(["0 of 10", "1 of 10", "2 of 10"]);
     expect(gpu.totalBytes()).toBe(BLOCK_BYTES);
     expect(await session.prepare()).toBe(true);
+    const { adapter, optimizer } = session.summary.memory;
+    expect([gpu.bytes.get("adapter"), gpu.bytes.get("optimizer")]).toEqual([adapter, optimizer]);
     session.destroy();
   });
 });
