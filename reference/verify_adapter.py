@@ -40,6 +40,9 @@ def open_adapter(model_dir: Path, adapter_dir: Path) -> tuple[PeftModel, list[st
 def key_complaints(model: PeftModel, adapter_dir: Path) -> list[str]:
     stored = load_file(adapter_dir / "adapter_model.safetensors")
     loaded = get_peft_model_state_dict(model, save_embedding_layers=False)
+    # PEFT writes copies of the base's head and embedding along, and loads them over the base's.
+    copied = {key: tensor for key, tensor in model.state_dict().items() if key in stored and key not in loaded}
+    loaded |= copied
     complaints = [f"not used by PEFT: {key}" for key in sorted(set(stored) - set(loaded))]
     complaints += [f"missing in the file: {key}" for key in sorted(set(loaded) - set(stored))]
     for key in sorted(set(stored) & set(loaded)):

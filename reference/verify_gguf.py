@@ -90,6 +90,8 @@ def export(adapter: Path, base: str, out: Path) -> str:
     """What is said where the export is refused."""
     command = ["npm", "run", "--silent", "export", "--", str(adapter), "--model", str(BASES / base)]
     done = subprocess.run([*command, "--to", "gguf", "--out", str(out)], check=False, capture_output=True, text=True)
+    if done.returncode and not done.stderr.startswith("error:"):
+        raise SystemExit(f"{adapter}: {done.stderr}")
     return done.stderr.strip() if done.returncode else ""
 
 
