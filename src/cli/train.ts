@@ -1,5 +1,4 @@
 /** The command that trains: `npm run train -- …`, as USAGE says. */
-
 import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { ConfigError } from "../base/errors.ts";

@@ -15,6 +15,8 @@ export interface SelfCheck {
   readonly allowed: number;
   /** The base model against the model as it runs: what training has changed. */
   readonly moved: number;
+  /** How much of that is in what was written: 1 but for rounding, 0 where it is the base. */
+  readonly kept: number;
   /** Tokens whose logits were compared. */
   readonly tokens: number;
 }
@@ -35,8 +37,8 @@ export function checkPrompts(
 }
 
 /**
- * Throws FormatError "export-check" where the logits differ by more than is allowed, or are no numbers, and DeviceError
- * where the device has no room for both. `open` gives the model that was read back; it is destroyed here.
+ * Throws FormatError where the logits differ by more than is allowed, are no numbers, or are nearer to the base's than to
+ * the trained model's, and DeviceError where the device has no room for both. `open` gives the model that was read back; it is destroyed here.
  */
 export async function compareWritten(
   live: AdaptedModel,
@@ -54,6 +56,7 @@ export async function compareWritten(
         difference: largestDifference(found, wanted),
         allowed,
         moved: largestDifference(base, wanted),
+        kept: keptShare(found, base, wanted),
         tokens: wanted.length,
       };
     } finally {
@@ -61,13 +64,45 @@ export async function compareWritten(
     }
   });
   // Written so that NaN fails.
-  if (check.difference <= allowed) return check;
-  throw new FormatError(
+  if (!(check.difference <= allowed)) throw notTheModel(what, check);
+  if (!(Math.abs(check.kept - 1) <= 0.5)) throw tooCoarse(what, check);
+  return check;
+}
+
+function notTheModel(what: string, { difference, allowed }: SelfCheck): FormatError {
+  return new FormatError(
     "export-check",
-    `${what}, read back, gave logits that differ from the trained model's by ${check.difference.toExponential(1)} of ` +
+    `${what}, read back, gave logits that differ from the trained model's by ${difference.toExponential(1)} of ` +
       `the largest; ${allowed.toExponential(1)} is allowed.`,
     "No file was handed over, and what was trained is untouched. This is a defect in Graft: please report it.",
   );
+}
+
+/** Rounding is without direction, so it takes nothing from what was trained until that is as small as a rounding. */
+function tooCoarse(what: string, { kept, moved }: SelfCheck): FormatError {
+  return new FormatError(
+    "export-coarse",
+    `${what}, read back, holds ${Math.round(100 * kept)} % of what training has changed, which is ${moved.toExponential(1)} ` +
+      "of the largest logit: its numbers are too coarse for so small a change.",
+    "No file was handed over. Take the adapter by itself or a form in f32, or train on.",
+  );
+}
+
+/** (found − base)·(wanted − base) / ‖wanted − base‖² over all logits; 1 where nothing was changed. */
+export function keptShare(
+  found: readonly Float32Array[],
+  base: readonly Float32Array[],
+  wanted: readonly Float32Array[],
+): number {
+  let [along, whole] = [0, 0];
+  wanted.forEach((row, i) => {
+    for (let j = 0; j < row.length; j++) {
+      const change = row[j]! - base[i]![j]!;
+      along += (found[i]![j]! - base[i]![j]!) * change;
+      whole += change * change;
+    }
+  });
+  return whole === 0 ? 1 : along / whole;
 }
 
 async function allLogits(

@@ -1,4 +1,4 @@
-import { Badge, Button, Card } from "@radix-ui/themes";
+import { Badge, Button, Card, SegmentedControl } from "@radix-ui/themes";
 import { useEffect, useId, useRef, useState } from "react";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
@@ -83,18 +83,16 @@ function Choices({ store, choices, onProblem }: ChoicesProps) {
   };
   return (
     <ul className="forms">
-      {choices.map((choice) => (
-        <li key={choice.format}>
+      {FORMS.map((formats) => (
+        <li key={formats[0]}>
           <Card>
             <Form
               store={store}
-              choice={choice}
-              isBusy={making !== undefined}
-              progress={
-                making === choice.format ? (progress ?? { stage: "write", done: 0, total: 1 }) : undefined
-              }
-              made={made?.format === choice.format ? made : undefined}
-              onMake={() => void make(choice.format)}
+              choices={formats.flatMap((format) => choices.filter((choice) => choice.format === format))}
+              making={making}
+              progress={progress}
+              made={made}
+              onMake={(format) => void make(format)}
             />
           </Card>
         </li>
@@ -103,41 +101,67 @@ function Choices({ store, choices, onProblem }: ChoicesProps) {
   );
 }
 
+/** Formats that differ by the type of their numbers only are one form. */
+const FORMS: readonly (readonly ExportFormat[])[] = [
+  ["peft"],
+  ["gguf"],
+  ["merged"],
+  ["merged-gguf-f16", "merged-gguf-q8_0", "merged-gguf-f32"],
+];
+
 interface FormProps extends StoreProps {
-  readonly choice: ExportChoice;
-  readonly isBusy: boolean;
-  /** While this one is made. */
+  /** By the type of their numbers. */
+  readonly choices: readonly ExportChoice[];
+  readonly making: ExportFormat | undefined;
   readonly progress: Progress | undefined;
   readonly made: Exported | undefined;
-  readonly onMake: () => void;
+  readonly onMake: (format: ExportFormat) => void;
 }
 
-function Form({ store, choice, isBusy, progress, made, onMake }: FormProps) {
-  const { format, refusal } = choice;
+function Form({ store, choices, making, progress, made, onMake }: FormProps) {
+  const [chosen, setChosen] = useState(choices[0]?.format);
   const model = useStore(store, modelName);
-  const { title, what, howTo } = exportWords(format, model);
+  const choice = choices.find(({ format }) => format === chosen);
+  if (!choice) return null;
+  const { format, refusal, notes } = choice;
+  const { title, what, howTo, type } = exportWords(format, model);
+  const isMaking = making === format;
   return (
     <section aria-label={title}>
       <div className="form-head">
         <h3>{title}</h3>
         {!refusal && <Badge color="gray">{bytes(choice.bytes)}</Badge>}
-        {progress ? (
+        {isMaking ? (
           <Button size="2" variant="soft" color="gray" onClick={() => store.getState().stopExport()}>
             Stop
           </Button>
         ) : (
           <Button
             size="2"
-            disabled={isBusy || refusal !== undefined}
-            onClick={onMake}
+            disabled={making !== undefined || refusal !== undefined}
+            onClick={() => onMake(format)}
             aria-label={`Download: ${title}`}
           >
             Download
           </Button>
         )}
       </div>
+      {type && (
+        <SegmentedControl.Root
+          size="1"
+          aria-label="Type of the numbers"
+          value={format}
+          onValueChange={(value) => setChosen(value as ExportFormat)}
+        >
+          {choices.map((one) => (
+            <SegmentedControl.Item key={one.format} value={one.format}>
+              {exportWords(one.format, model).type}
+            </SegmentedControl.Item>
+          ))}
+        </SegmentedControl.Root>
+      )}
       <p>{what}</p>
-      {choice.notes.map((note) => (
+      {notes.map((note) => (
         <p key={note} className="quiet">
           {note}
         </p>
@@ -152,8 +176,8 @@ function Form({ store, choice, isBusy, progress, made, onMake }: FormProps) {
           <Copyable text={howTo} label={`Copy how to load it: ${title}`} />
         </details>
       )}
-      {progress && <Making progress={progress} />}
-      {made && <Made exported={made} model={model} />}
+      {isMaking && <Making progress={progress ?? { stage: "write", done: 0, total: 1 }} />}
+      {made?.format === format && <Made exported={made} model={model} />}
     </section>
   );
 }

@@ -7,6 +7,8 @@ export interface ExportWords {
   readonly what: string;
   /** Four lines at most. */
   readonly howTo: string;
+  /** Of the numbers, where one can choose. */
+  readonly type?: string;
 }
 
 /** `base` is what the base model is called. */
@@ -40,11 +42,11 @@ export function exportWords(format: ExportFormat, base: string): ExportWords {
         ].join("\n"),
       };
     case "merged-gguf-f32":
-      return wholeGguf(base, "f32", "F32: to the number as it was trained, the largest of the three.");
+      return wholeGguf(base, "f32", "To the number as it was trained.");
     case "merged-gguf-f16":
-      return wholeGguf(base, "f16", "F16: half the size, and hardly another model.");
+      return wholeGguf(base, "f16", "Half the size of F32, and hardly another model.");
     case "merged-gguf-q8_0":
-      return wholeGguf(base, "q8_0", "Q8_0: a quarter of the size, rounded to eight bits.");
+      return wholeGguf(base, "q8_0", "A quarter of the size of F32, rounded to eight bits.");
     default:
       return format satisfies never;
   }
@@ -53,18 +55,20 @@ export function exportWords(format: ExportFormat, base: string): ExportWords {
 function wholeGguf(base: string, type: string, words: string): ExportWords {
   const name = `${base}-merged-${type}`;
   return {
-    title: `Whole model as GGUF, ${type.toUpperCase()}`,
+    title: "Whole model as GGUF",
+    type: type.toUpperCase(),
     what: `One file that llama.cpp and Ollama run alone, with its tokenizer and chat template, and a Modelfile. ${words}`,
     howTo: `llama-cli -m ${name}.gguf\nollama create my-model -f ${name}.Modelfile`,
   };
 }
 
 /** What reading an export back has shown. */
-export function checkWords({ difference, allowed, moved }: SelfCheck): string {
+export function checkWords({ difference, allowed, moved, kept }: SelfCheck): string {
   const found =
     difference === 0
       ? "Read back: the same logits, to the bit."
       : `Read back: logits differ by ${shortNumber(difference)} of the largest; ${shortNumber(allowed)} is allowed.`;
-  const costs = difference > moved / 4 ? " That is much of what was trained: take a finer form." : "";
-  return `${found}${costs} Training has moved them by ${percent(moved, 1)} of the largest.`;
+  const lost =
+    Math.abs(kept - 1) > 0.05 ? ` ${percent(kept, 1)} of that is in it: a finer form holds more.` : "";
+  return `${found} Training has moved them by ${percent(moved, 1)} of the largest.${lost}`;
 }

@@ -108,6 +108,17 @@ it("gives base and adapter as one checkpoint that stands alone", async () => {
   expect(changed.flat()).toHaveLength(12);
 });
 
+it("gives the whole model as one GGUF file, in the type that was asked for", async () => {
+  await form("Whole model as GGUF").getByRole("radio", { name: "Q8_0" }).click();
+  const { name, bytes, words } = await take("Whole model as GGUF");
+  expect(name).toBe("graft-toy-merged-q8_0.gguf");
+  expect(words).toMatch(/^Read back: logits differ by/);
+  const { metadata, tensors } = await openGguf(arraySource(bytes, name));
+  expect(metadata.get("general.architecture")?.value).toBe("llama");
+  expect(metadata.get("tokenizer.chat_template")?.value).toContain("<|im_start|>");
+  expect(tensors.get("blk.0.attn_q.weight")?.type).toBe("Q8_0");
+});
+
 it("says of a form that cannot hold what was trained why, before it is asked for", async () => {
   await session.page.keyboard.press("Escape");
   await session.page.getByText("Advanced").first().click();

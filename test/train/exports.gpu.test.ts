@@ -9,9 +9,10 @@ import { arraySource } from "../../src/formats/sources.ts";
 import { BLOCK_BYTES, Gpu } from "../../src/gpu/device.ts";
 import { Kernels } from "../../src/gpu/kernels.ts";
 import type { ExportFormat } from "../../src/train/exportFiles.ts";
-import { largestDifference } from "../../src/train/selfCheck.ts";
+import type { RunConfig } from "../../src/train/runFile.ts";
+import { keptShare, largestDifference } from "../../src/train/selfCheck.ts";
 import type { Session } from "../../src/train/session.ts";
-import { DUMPS, openParitySession } from "./parityRun.ts";
+import { DUMPS, openParitySession, type ParityOptions } from "./parityRun.ts";
 
 let node: NodeDevice;
 let gpu: Gpu;
@@ -27,10 +28,10 @@ const facts = { baseModel: "bases/tiny", dataset: "rows", device: null };
 const WEIGHTS = "adapter_model.safetensors";
 
 /** After two large steps. */
-async function trained(name: string): Promise<Session> {
-  const session = await openParitySession(gpu, kernels, name, ({ train }) =>
-    Object.assign(train, { max_steps: 2, learning_rate: 0.02, warmup_steps: 0 }),
-  );
+async function trained(name: string, learning_rate = 0.02, how?: ParityOptions): Promise<Session> {
+  const change = ({ train }: RunConfig) =>
+    Object.assign(train, { max_steps: 2, learning_rate, warmup_steps: 0 });
+  const session = await openParitySession(gpu, kernels, name, change, how);
   await session.prepare();
   await session.run(() => {});
   return session;
@@ -94,6 +95,7 @@ describe("an export", () => {
     const check = await session.export(format, facts, write);
     if (process.env.GRAFT_PARITY) console.log(name, format, check);
     expect(check.difference).toBeLessThanOrEqual(check.allowed === 1e-6 ? 0 : check.allowed / 2);
+    expect(Math.abs(check.kept - 1)).toBeLessThan(0.02);
     expect(check.moved).toBeGreaterThan(1e-3);
     expect(check.tokens).toBeGreaterThan(20);
     expect(gpu.totalBytes()).toBe(held);
@@ -264,6 +266,16 @@ describe("what is not the trained model", () => {
     },
   );
 
+  it("is refused where the form's numbers are too coarse for what was trained", async () => {
+    // A start that changes nothing, and steps far smaller than the distance between two numbers of bf16.
+    const hardly = await trained("llama_bf16", 1e-4, { adapter: "none" });
+    const coarse = hardly.export("merged", facts, keeping().write);
+    await expect(coarse).rejects.toThrow(/holds -?\d+ % of what training has changed/);
+    const { kept } = await hardly.export("merged-gguf-f32", facts, keeping().write);
+    expect(kept).toBeCloseTo(1, 1);
+    hardly.destroy();
+  });
+
   it("is refused by name where the format cannot hold it", async () => {
     const dora = await trained("llama_dora");
     const { files, write } = keeping();
@@ -278,6 +290,14 @@ it("counts a logit that is no number as a difference", () => {
   expect(largestDifference([Float32Array.of(1, -4), Float32Array.of(2, 3.5)], wanted)).toBe(0.125);
   const broken = [Float32Array.of(Number.NaN, -4), Float32Array.of(2, 3)];
   expect(largestDifference(broken, wanted)).toBeNaN();
+});
+
+it("knows how much of a change is there, whatever noise is on it", () => {
+  const [base, wanted] = [[Float32Array.of(0, 0, 1)], [Float32Array.of(2, -2, 1)]];
+  expect(keptShare(wanted, base, wanted)).toBe(1);
+  expect(keptShare(base, base, wanted)).toBe(0);
+  expect(keptShare([Float32Array.of(2.5, -1.5, 9)], base, wanted)).toBe(1);
+  expect(keptShare(base, base, base)).toBe(1);
 });
 
 it("has the tokenizer of the base in PEFT's folder, byte for byte", async () => {

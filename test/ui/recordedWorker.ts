@@ -231,7 +231,7 @@ export class RecordedWorker implements TrainApi {
   async export(format: ExportFormat): Promise<Result<Exported>> {
     if (this.refusal) return this.refusal;
     const blob = new Blob([Uint8Array.of(this.steps)]);
-    const check = { difference: 0, allowed: 1e-6, moved: 0.5, tokens: 3 };
+    const check = { difference: 0, allowed: 1e-6, moved: 0.5, kept: 1, tokens: 3 };
     return {
       ok: true,
       value: { format, files: [{ name: "adapter_config.json", blob, crc32: 0 }], check },
