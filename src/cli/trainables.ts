@@ -1,6 +1,5 @@
 /** What trains, and what the first steps have moved, as the command tells it: equal tensors of several layers on one line. */
-import type { AuditedTensor } from "../train/audit.ts";
-import type { AuditReport } from "../train/reports.ts";
+import type { AuditedTensor, AuditReport } from "../train/reports.ts";
 import type { SessionSummary } from "../train/session.ts";
 
 type Trained = Pick<SessionSummary, "trainable" | "groups">;

@@ -1,5 +1,5 @@
 import type { ModuleDescriptor } from "./modules.ts";
-import type { Selection, WholeTensor } from "./targets.ts";
+import type { Selection, WholeTensor } from "./selection.ts";
 
 /** PEFT wraps the model twice, and its adapter files show it. */
 const PREFIX = "base_model.model.";

@@ -2,8 +2,8 @@ import { ConfigError } from "../base/errors.ts";
 import { iterationsOf, type LoraStart, normals } from "./init.ts";
 import { orthonormal } from "./orthonormal.ts";
 import type { StoredMatrix } from "./rowNorms.ts";
+import type { LoraTarget } from "./selection.ts";
 import { approximateSingular, largestSingular, type SingularTriplets } from "./singular.ts";
-import type { LoraTarget } from "./targets.ts";
 import { combined, type Matrix, projected, rowsOf, type Vector } from "./vectors.ts";
 
 /**

@@ -4,7 +4,7 @@ import { wholeKey } from "./adapterKeys.ts";
 import type { LoraConfig } from "./config.ts";
 import { refuse, type SelectionContext } from "./matching.ts";
 import type { ModuleDescriptor, ModuleTree } from "./modules.ts";
-import type { LoraTarget, WholeTensor } from "./targets.ts";
+import type { LoraTarget, WholeTensor } from "./selection.ts";
 
 /** The biases of the base model that train by `bias`, as PEFT takes them: all, norms' too, or those of adapted modules. */
 export function selectBiases(

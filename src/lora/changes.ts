@@ -2,8 +2,8 @@
 import type { StoredTensor } from "../base/bytes.ts";
 import { loraBiasKey, loraKey } from "./adapterKeys.ts";
 import { mergedTensors, type RowTensor, rowBlocks, storedTensor } from "./merge.ts";
+import type { LoraTarget } from "./selection.ts";
 import type { Adapter } from "./strength.ts";
-import type { LoraTarget } from "./targets.ts";
 
 /** By Frobenius' norm, summed in float64. */
 export interface ParameterChange {

@@ -4,8 +4,8 @@ import type { LoraConfig } from "./config.ts";
 import type { LoraKey } from "./fields.ts";
 import { chosenLayers, layerIndexOf } from "./matching.ts";
 import type { ModuleDescriptor } from "./modules.ts";
-import { type LoraTarget, type Selection, selectModules } from "./targets.ts";
-import type { TokenRows } from "./tokens.ts";
+import type { LoraTarget, Selection, TokenRows } from "./selection.ts";
+import { selectModules } from "./targets.ts";
 
 /** Keys that say together which modules are adapted, with what rank and scale, and what else trains. */
 const SELECTING = [

@@ -3,7 +3,7 @@ import type { LoraConfig } from "./config.ts";
 import { LORA_FIELDS, LORA_KEYS } from "./fields.ts";
 import { patternLookup } from "./matching.ts";
 import { escapePattern } from "./pythonPattern.ts";
-import type { LoraTarget, Selection } from "./targets.ts";
+import type { LoraTarget, Selection } from "./selection.ts";
 
 /** The PEFT whose format is written. */
 const PEFT_VERSION = "0.21.2";

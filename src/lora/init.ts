@@ -2,7 +2,7 @@ import { ConfigError } from "../base/errors.ts";
 import { show } from "../base/json.ts";
 import { normalPair, philox, seedKey } from "../base/random.ts";
 import { orthonormal } from "./orthonormal.ts";
-import type { LoraTarget } from "./targets.ts";
+import type { LoraTarget } from "./selection.ts";
 import { transposed } from "./transposed.ts";
 
 /** What LoRA adds to a module: A [r, in] and B [out, r], row-major, and B's bias [out] where it has one. */

@@ -14,7 +14,7 @@ import { FormatError } from "../base/errors.ts";
 import { toFloat32 } from "../formats/floats.ts";
 import { loraBiasKey, loraKey, magnitudeKey } from "./adapterKeys.ts";
 import type { LoadedAdapter } from "./readAdapter.ts";
-import type { LoraTarget } from "./targets.ts";
+import type { LoraTarget } from "./selection.ts";
 import { transposed } from "./transposed.ts";
 
 /** A tensor that is read in rows; a vector's rows are its numbers. */

@@ -1,5 +1,5 @@
 import type { JsonObject } from "../base/json.ts";
-import type { Selection } from "./targets.ts";
+import type { Selection } from "./selection.ts";
 
 /** What a model card tells of a run. What was not measured is left out or shown as "—". */
 export interface CardFacts {

@@ -2,8 +2,8 @@ import type { JsonObject } from "../base/json.ts";
 import { loraKey, startKey } from "./adapterKeys.ts";
 import type { LoraConfig } from "./config.ts";
 import { patternsFor } from "./exportConfig.ts";
+import type { Selection } from "./selection.ts";
 import type { Adapter } from "./strength.ts";
-import type { Selection } from "./targets.ts";
 
 /** What an adapter's files are made of. */
 export interface AdapterContent {

@@ -16,7 +16,8 @@ import {
 } from "./adapterKeys.ts";
 import { type LoraConfig, parseAdapterConfig } from "./config.ts";
 import type { ModuleDescriptor } from "./modules.ts";
-import { type Selection, selectModules } from "./targets.ts";
+import type { Selection } from "./selection.ts";
+import { selectModules } from "./targets.ts";
 import { transposed } from "./transposed.ts";
 
 /** An adapter folder whose config and header have been checked; no tensor has been read yet. */

@@ -6,20 +6,12 @@ import { wholeKey } from "./adapterKeys.ts";
 import { refuse, type SelectionContext } from "./matching.ts";
 import type { ModuleDescriptor } from "./modules.ts";
 import { compilePythonPattern } from "./pythonPattern.ts";
-import type { Selection, WholeTensor } from "./targets.ts";
+import type { Selection, WholeTensor } from "./selection.ts";
 
 /** A parameter of the base model, as `named_parameters` lists it: that of a tied head is the embedding's alone. */
 export interface BaseParameter {
   readonly module: ModuleDescriptor;
   readonly parameter: string;
-}
-
-/** What patterns have added to a selection. */
-export interface RequiresGrad {
-  /** Those of `whole` that train by a pattern alone. */
-  readonly added: readonly WholeTensor[];
-  /** Tensors that do not train, and that PEFT's file holds beside these. */
-  readonly beside: readonly WholeTensor[];
 }
 
 /**

@@ -5,7 +5,7 @@ import type { LoraConfig } from "./config.ts";
 import { refuse, type SelectionContext } from "./matching.ts";
 import type { ModuleDescriptor, ModuleTree } from "./modules.ts";
 import { toldOf, unmatched } from "./modules.ts";
-import type { WholeTensor } from "./targets.ts";
+import type { WholeTensor } from "./selection.ts";
 
 /**
  * The parameters of modules_to_save, as PEFT takes them: of every module whose name ends in an entry, a plain

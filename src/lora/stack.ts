@@ -9,6 +9,7 @@ import { loraBiasKey, loraKey, magnitudeKey, tokensKey, wholeKey } from "./adapt
 import { mergedTensors, type RowTensor, rowBlocks } from "./merge.ts";
 import type { ModuleDescriptor } from "./modules.ts";
 import { plainFactors } from "./plainLora.ts";
+import type { LoraTarget, TokenRows, WholeTensor } from "./selection.ts";
 import {
   type Adapter,
   type AdapterPart,
@@ -17,8 +18,6 @@ import {
   baseValues,
   scaledAdapter,
 } from "./strength.ts";
-import type { LoraTarget, WholeTensor } from "./targets.ts";
-import type { TokenRows } from "./tokens.ts";
 
 /** One adapter that does what all of these do together; of none, one that changes nothing. */
 export async function stackAdapters(parts: readonly AdapterPart[], base: BaseParameters): Promise<Adapter> {

@@ -15,8 +15,7 @@ import { layerOf } from "./matching.ts";
 import type { ModuleDescriptor } from "./modules.ts";
 import type { LoadedAdapter } from "./readAdapter.ts";
 import { rowNorms, type StoredMatrix } from "./rowNorms.ts";
-import type { LoraTarget } from "./targets.ts";
-import type { TokenRows } from "./tokens.ts";
+import type { LoraTarget, TokenRows } from "./selection.ts";
 
 /** What an adapter changes of a base, and its tensors by PEFT's key and in PEFT's orientation. */
 export type Adapter = Pick<LoadedAdapter, "selection" | "values">;

@@ -4,16 +4,7 @@ import { tokensKey } from "./adapterKeys.ts";
 import type { LoraConfig } from "./config.ts";
 import { refuse, type SelectionContext } from "./matching.ts";
 import { type ModuleDescriptor, type ModuleTree, unmatched } from "./modules.ts";
-import type { LoraTarget, WholeTensor } from "./targets.ts";
-
-/** Rows of an embedding or of the head that train by themselves, in the place of the base model's. */
-export interface TokenRows {
-  readonly module: ModuleDescriptor;
-  /** Row i of the tensor stands for row indices[i] of the module's weight. */
-  readonly indices: readonly number[];
-  /** PEFT's name of the tensor [indices, width]. A tied head has the rows of the embedding, and so its key. */
-  readonly key: string;
-}
+import type { LoraTarget, TokenRows, WholeTensor } from "./selection.ts";
 
 /** The rows that train by trainable_token_indices, as PEFT takes them: a list is for the embedding of tokens. */
 export function selectTokens(

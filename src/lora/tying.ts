@@ -5,7 +5,7 @@ import type { LoraConfig } from "./config.ts";
 import { nameMatcher, refuse, type SelectionContext } from "./matching.ts";
 import type { ModuleDescriptor, ModuleTree } from "./modules.ts";
 import { compilePythonPattern, escapePattern } from "./pythonPattern.ts";
-import type { LoraTarget, WholeTensor } from "./targets.ts";
+import type { LoraTarget, WholeTensor } from "./selection.ts";
 
 /** PEFT's EMBEDDING_LAYER_NAMES: the names by which it knows that an entry speaks of tied modules. */
 const EMBEDDING_NAMES = ["embed_tokens", "lm_head"];

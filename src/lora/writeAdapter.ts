@@ -6,7 +6,7 @@ import { type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts"
 import { CONFIG_FILE, fileEntries, WEIGHTS_FILE } from "./adapterKeys.ts";
 import { pythonJson } from "./exportConfig.ts";
 import type { LoadedAdapter } from "./readAdapter.ts";
-import type { Selection } from "./targets.ts";
+import type { Selection } from "./selection.ts";
 
 /**
  * The files of an adapter as PEFT's save_pretrained writes them: the same bytes for the same tensors.

@@ -11,8 +11,7 @@ import { type AdaptedModule, type LoraContext, type Projection, project } from "
 import type { ModuleDescriptor } from "../lora/modules.ts";
 import type { BaseParameter } from "../lora/requiresGrad.ts";
 import { rowNorms, type StoredMatrix } from "../lora/rowNorms.ts";
-import type { LoraTarget, Selection } from "../lora/targets.ts";
-import type { TokenRows } from "../lora/tokens.ts";
+import type { LoraTarget, Selection, TokenRows } from "../lora/selection.ts";
 import { attention } from "../ops/attention.ts";
 import { appendToCache } from "../ops/cache.ts";
 import type { Head } from "../ops/crossEntropy.ts";

@@ -6,13 +6,21 @@ import { ArenaLayout, type ArenaRole, Arenas } from "../graph/arena.ts";
 import { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/value.ts";
 import type { LoraContext } from "../lora/layer.ts";
-import type { Selection } from "../lora/targets.ts";
+import type { Selection } from "../lora/selection.ts";
 import { FrozenWeights } from "../models/frozen.ts";
 import { type KeyValueCache, layOutTrainables, type Model, Tracer } from "../models/transformer.ts";
 import type { Head } from "../ops/crossEntropy.ts";
 import { DoraNorms } from "./doraNorms.ts";
-import type { StartingValues } from "./initialValues.ts";
 import { type TracedInputs, traceInputs } from "./tracedInputs.ts";
+
+/** Values to start from, by PEFT's key, in the engine's orientation. */
+export interface StartingValues {
+  /** Those that are computed from the base may take long; undefined where that was stopped. Asked again, it goes on. */
+  compute(
+    onProgress?: (done: number, total: number) => void,
+    isStopped?: () => boolean,
+  ): Promise<ReadonlyMap<string, Float32Array> | undefined>;
+}
 
 export interface AdaptedModelOptions {
   readonly gpu: Gpu;

@@ -4,7 +4,7 @@ import type { Result } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import { layerOf } from "../lora/matching.ts";
 import type { AdapterFiles, LoadedAdapter } from "../lora/readAdapter.ts";
-import type { Selection } from "../lora/targets.ts";
+import type { Selection } from "../lora/selection.ts";
 
 export interface AdapterFacts {
   readonly label: string;

@@ -14,29 +14,9 @@ import type { AdaptedModel } from "./adaptedModel.ts";
 import { type Expected, expectedOf } from "./expected.ts";
 import type { TrainConfig } from "./fields.ts";
 import { groupByKey, parameterGroups } from "./parameterGroups.ts";
+import type { AuditedTensor, AuditResult } from "./reports.ts";
 import { scheduleFactor } from "./schedule.ts";
 import type { Trainer } from "./trainer.ts";
-
-/** A tensor that trains. */
-export interface AuditedTensor {
-  /** PEFT's name. */
-  readonly tensor: string;
-  /** ‖after − before‖, of the numbers as they are in f32. */
-  readonly change: number;
-  /** ‖before‖ */
-  readonly norm: number;
-  readonly expected: Expected["moves"];
-  /** Why it need not have moved, or must not. */
-  readonly because: string | null;
-  /** `stuck`: it should have moved and did not. `strayed`: it moved and should not have. */
-  readonly verdict: "ok" | "stuck" | "strayed";
-}
-
-export interface AuditResult {
-  readonly tensors: readonly AuditedTensor[];
-  /** The base's tensors on the device: how many, their bytes, and the names of those that are no longer what they were. */
-  readonly frozen: { readonly tensors: number; readonly bytes: number; readonly changed: readonly string[] };
-}
 
 export class Audit {
   /** The step after which it is made: the first with a learning rate above zero. */

@@ -2,7 +2,7 @@
 import { tokensRead } from "../data/inputs.ts";
 import type { TokenisedRow } from "../data/tokenize.ts";
 import { type AdapterEntry, otherHalf } from "../lora/adapterKeys.ts";
-import type { Selection } from "../lora/targets.ts";
+import type { Selection } from "../lora/selection.ts";
 import { modelNames } from "../models/skeleton.ts";
 import type { Model } from "../models/transformer.ts";
 import type { GroupRates } from "./parameterGroups.ts";

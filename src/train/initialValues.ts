@@ -14,12 +14,12 @@ import { baseStart } from "../lora/baseStart.ts";
 import { initialStart, type LoraStart } from "../lora/init.ts";
 import type { LoadedAdapter } from "../lora/readAdapter.ts";
 import { rowNorms } from "../lora/rowNorms.ts";
+import type { LoraTarget, Selection } from "../lora/selection.ts";
 import { type Adapter, baseRows, baseValues } from "../lora/strength.ts";
-import type { LoraTarget, Selection } from "../lora/targets.ts";
 import { transposed } from "../lora/transposed.ts";
 import { transpose } from "../models/frozen.ts";
 import type { Model } from "../models/transformer.ts";
-import type { AdaptedModel } from "./adaptedModel.ts";
+import type { AdaptedModel, StartingValues } from "./adaptedModel.ts";
 import type { RunConfig } from "./runFile.ts";
 
 /** Every trainable tensor as it is now, by PEFT's key and in PEFT's orientation, and what began as a part of the base. */
@@ -70,15 +70,6 @@ function bytesOf(values: Float32Array): Uint8Array {
 
 function floats(bytes: Uint8Array): Float32Array {
   return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-}
-
-/** Values to start from, by PEFT's key, in the engine's orientation. */
-export interface StartingValues {
-  /** Those that are computed from the base may take long; undefined where that was stopped. Asked again, it goes on. */
-  compute(
-    onProgress?: (done: number, total: number) => void,
-    isStopped?: () => boolean,
-  ): Promise<ReadonlyMap<string, Float32Array> | undefined>;
 }
 
 /** Those of the adapter, or fresh halves and copies of the base. */

@@ -1,7 +1,7 @@
 /** What a run tells as it goes: the lines of metrics.jsonl. */
 import type { Message } from "../data/rows.ts";
 import type { TokenMeans } from "../ops/scalars.ts";
-import type { AuditResult } from "./audit.ts";
+import type { Expected } from "./expected.ts";
 
 /** Means over the trained tokens of the whole optimizer step, before its update. */
 export interface StepReport extends TokenMeans {
@@ -49,6 +49,27 @@ export interface AuditReport {
   readonly step: number;
   readonly audit: AuditResult;
   readonly elapsed_ms: number;
+}
+
+/** A tensor that trains. */
+export interface AuditedTensor {
+  /** PEFT's name. */
+  readonly tensor: string;
+  /** ‖after − before‖, of the numbers as they are in f32. */
+  readonly change: number;
+  /** ‖before‖ */
+  readonly norm: number;
+  readonly expected: Expected["moves"];
+  /** Why it need not have moved, or must not. */
+  readonly because: string | null;
+  /** `stuck`: it should have moved and did not. `strayed`: it moved and should not have. */
+  readonly verdict: "ok" | "stuck" | "strayed";
+}
+
+export interface AuditResult {
+  readonly tensors: readonly AuditedTensor[];
+  /** The base's tensors on the device: how many, their bytes, and the names of those that are no longer what they were. */
+  readonly frozen: { readonly tensors: number; readonly bytes: number; readonly changed: readonly string[] };
 }
 
 export type Report = StepReport | EvaluationReport | SampleReport | AuditReport;

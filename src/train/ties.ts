@@ -1,7 +1,7 @@
 /** Which tensors the optimizer keeps equal: LoRA's factors of a tied head are the embedding's, turned. */
 import type { ArenaLayout } from "../graph/arena.ts";
 import { loraKey } from "../lora/adapterKeys.ts";
-import type { Selection } from "../lora/targets.ts";
+import type { Selection } from "../lora/selection.ts";
 import type { Tie } from "../ops/optimizer.ts";
 
 export function tiesOf({ lora }: Selection, layout: ArenaLayout): Tie[] {

@@ -10,7 +10,6 @@ import type { Message } from "../data/rows.ts";
 import type { ParameterChange } from "../lora/changes.ts";
 import type { Cost, PreviewedModule, PreviewFault, TargetPreview } from "../lora/preview.ts";
 import type { AdapterFacts, AdapterFit, AdapterTensor } from "../train/adapterFacts.ts";
-import type { AuditedTensor, AuditResult } from "../train/audit.ts";
 import type { ExportFormat } from "../train/exportFiles.ts";
 import type { ExportChoice } from "../train/exports.ts";
 import type { DataEdit, DataFacts, RecordLine, RecordValues, ShownRow } from "../train/openData.ts";
@@ -18,7 +17,9 @@ import type { GroupRates, TrainableTensor } from "../train/parameterGroups.ts";
 import type { PreviewedSettings } from "../train/previewModel.ts";
 import type { Prompt } from "../train/prompts.ts";
 import type {
+  AuditedTensor,
   AuditReport,
+  AuditResult,
   EvaluationReport,
   Report,
   Sample,

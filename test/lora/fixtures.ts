@@ -4,7 +4,8 @@ import type { JsonObject } from "../../src/base/json.ts";
 import { arraySource, mapFileSet } from "../../src/formats/sources.ts";
 import { parseAdapterConfig, parseLoraConfig } from "../../src/lora/config.ts";
 import type { ModuleDescriptor } from "../../src/lora/modules.ts";
-import { type Selection, selectModules } from "../../src/lora/targets.ts";
+import type { Selection } from "../../src/lora/selection.ts";
+import { selectModules } from "../../src/lora/targets.ts";
 
 /** An adapter folder that PEFT wrote (reference/adapter_dump.py). */
 export interface AdapterCase {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { initialStart } from "../../src/lora/init.ts";
-import type { LoraTarget } from "../../src/lora/targets.ts";
+import type { LoraTarget } from "../../src/lora/selection.ts";
 
 function target(name: string, inFeatures: number, outFeatures: number, r: number): LoraTarget {
   const module = { name, kind: "linear", inFeatures, outFeatures, parameters: {} } as const;

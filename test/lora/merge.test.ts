@@ -8,7 +8,8 @@ import { adapterEntries } from "../../src/lora/adapterKeys.ts";
 import { parseLoraConfig } from "../../src/lora/config.ts";
 import { mergedTensors, type RowTensor, rowBlocks } from "../../src/lora/merge.ts";
 import type { ModuleDescriptor } from "../../src/lora/modules.ts";
-import { type Selection, selectModules } from "../../src/lora/targets.ts";
+import type { Selection } from "../../src/lora/selection.ts";
+import { selectModules } from "../../src/lora/targets.ts";
 
 const seed = Number(process.env.GRAFT_SEED ?? Math.floor(Math.random() * 2 ** 32));
 let state = seed;

@@ -4,7 +4,7 @@ import { loraKey, startKey } from "../../src/lora/adapterKeys.ts";
 import { parseLoraConfig } from "../../src/lora/config.ts";
 import { exportConfig } from "../../src/lora/exportConfig.ts";
 import { plainLora } from "../../src/lora/plainLora.ts";
-import type { Selection } from "../../src/lora/targets.ts";
+import type { Selection } from "../../src/lora/selection.ts";
 import { adapterOn, runOn } from "./fixtures.ts";
 
 function converted(lora: JsonObject, selection: Selection = runOn("llama", lora)) {

@@ -3,7 +3,7 @@ import type { JsonObject } from "../../src/base/json.ts";
 import { parseLoraConfig } from "../../src/lora/config.ts";
 import { exportConfig } from "../../src/lora/exportConfig.ts";
 import { configWithWhole, withRequiresGrad } from "../../src/lora/requiresGrad.ts";
-import type { Selection } from "../../src/lora/targets.ts";
+import type { Selection } from "../../src/lora/selection.ts";
 import { MODELS, runOn } from "./fixtures.ts";
 
 const short = ({ key }: { readonly key: string }) =>

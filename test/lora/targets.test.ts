@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import type { JsonObject } from "../../src/base/json.ts";
 import { parseLoraConfig } from "../../src/lora/config.ts";
 import { exportConfig } from "../../src/lora/exportConfig.ts";
-import { type Selection, selectModules } from "../../src/lora/targets.ts";
+import type { Selection } from "../../src/lora/selection.ts";
+import { selectModules } from "../../src/lora/targets.ts";
 import { adapterOn, MODELS, runOn } from "./fixtures.ts";
 
 const names = (selection: Selection) => selection.lora.map(({ module }) => module.name);

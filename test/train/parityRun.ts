@@ -10,7 +10,7 @@ import { arraySource } from "../../src/formats/sources.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import type { Kernels } from "../../src/gpu/kernels.ts";
 import { loraKey } from "../../src/lora/adapterKeys.ts";
-import type { LoraTarget } from "../../src/lora/targets.ts";
+import type { LoraTarget } from "../../src/lora/selection.ts";
 import type { OpenedBase } from "../../src/train/openBase.ts";
 import { parseRunFile, type RunConfig } from "../../src/train/runFile.ts";
 import { Session } from "../../src/train/session.ts";
