@@ -27,12 +27,12 @@ export async function adapterDifference(one: AdapterFiles, other: AdapterFiles):
   return largest;
 }
 
-/** A as it is, B times the scale, in float64; without the copies of the base's own weights. */
+/** A as it is, B times the scale, in float64; without copies of the base's own weights. */
 function scaledTensors({ config, tensors }: AdapterFiles): Map<string, () => Promise<Float64Array>> {
   const alphas = patternLookup(config.alpha_pattern, `${CONFIG_FILE}.alpha_pattern`);
   const scaled = new Map<string, () => Promise<Float64Array>>();
   for (const [key, tensor] of tensors) {
-    if (key.endsWith(".base_layer.weight")) continue;
+    if (!/\.lora_(embedding_)?[AB](\.weight)?$/.test(key)) continue;
     const isB = /\.lora_(embedding_)?B(\.weight)?$/.test(key);
     const module = key.replace(/^base_model\.model\./, "").replace(/\.lora_.*$/, "");
     const alpha = alphas.firstValue(module) ?? config.lora_alpha;

@@ -4,7 +4,7 @@ import { type Json, type JsonObject, show } from "../base/json.ts";
 import { toFloat32 } from "../formats/floats.ts";
 import type { GgufValue } from "../formats/gguf-values.ts";
 import type { GgufTensorToWrite } from "../formats/gguf-writer.ts";
-import { CONFIG_FILE } from "./adapterKeys.ts";
+import { baseParameterOf, CONFIG_FILE } from "./adapterKeys.ts";
 import { type GgufNames, type GgufWeight, ggufShapes, toGgufA, toGgufB } from "./ggufLayout.ts";
 import { patternLookup } from "./matching.ts";
 import type { AdapterFiles } from "./readAdapter.ts";
@@ -29,7 +29,7 @@ export function ggufAdapter(adapter: AdapterFiles, names: GgufNames): GgufAdapte
   refuseUnheld(adapter.given, adapter.label);
   const alphas = patternLookup(adapter.config.alpha_pattern, `${CONFIG_FILE}.alpha_pattern`);
   const alphaOf = (module: string) => alphas.firstValue(module) ?? adapter.config.lora_alpha;
-  const pairs = pairsOf(adapter).map((pair) => placed(pair, adapter, names, alphaOf));
+  const pairs = pairsOf(adapter, names).map((pair) => placed(pair, adapter, names, alphaOf));
   const alpha = mostCommon(pairs.map((pair) => pair.alpha));
   const written = Math.fround(alpha);
   // llama.cpp takes 0 for an alpha that is not there, and scales by 1.
@@ -101,13 +101,18 @@ interface Pair {
 }
 
 /** In the order of the file. */
-function pairsOf({ label, tensors }: AdapterFiles): Pair[] {
+function pairsOf({ label, tensors }: AdapterFiles, { weights }: GgufNames): Pair[] {
   const pairs: Pair[] = [];
+  // What PEFT writes along of the base. A table that trained would stand in modules_to_save, which is refused before.
+  const isCopy = (key: string) => {
+    const base = baseParameterOf(key);
+    if (!base || base.isBelow) return base?.name.endsWith(".weight");
+    return base.module === "lm_head" || weights.get(base.module)?.isEmbedding;
+  };
   for (const [key, a] of tensors) {
     const half = /^base_model\.model\.(.+)\.lora_(embedding_)?([AB])(\.weight)?$/.exec(key);
     if (!half || (half[2] === undefined) !== (half[4] !== undefined)) {
-      // A copy of what the base has anyway, as PEFT writes for an adapted head.
-      if (/\.base_layer\.weight$/.test(key)) continue;
+      if (isCopy(key)) continue;
       const [, what] = UNHELD_TENSORS.find(([ending]) => ending.test(key))!;
       throw new FormatError(
         "gguf-unheld",

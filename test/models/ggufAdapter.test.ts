@@ -125,8 +125,11 @@ describe("a GGUF adapter", () => {
     expect(await valuesOf(file, "blk.0.attn_v.weight.lora_b")).toEqual(given.map((value) => 2 * value));
   });
 
-  it("leaves out the copy of the head that PEFT writes beside an adapted head", async () => {
-    const copy = "base_model.model.lm_head.base_layer.weight";
+  it.each([
+    "base_model.model.lm_head.base_layer.weight",
+    "base_model.model.lm_head.weight",
+    "base_model.model.model.embed_tokens.weight",
+  ])("leaves out what PEFT copies of the base: %s", async (copy) => {
     const tensor = await stored(copy, [180, 32], new Float32Array(180 * 32));
     const adapter = await adapterOf("llama_head", {}, (tensors) => tensors.set(copy, tensor));
     expect((await reopened(adapter)).tensors.size).toBe(6);
