@@ -1,4 +1,5 @@
 /** Parquet, row group by row group. */
+import { gunzipSync } from "fflate";
 import type { Compressors, FileMetaData } from "hyparquet";
 import type { ByteSource } from "../../base/bytes.ts";
 import { DataError, GraftError } from "../../base/errors.ts";
@@ -45,11 +46,7 @@ function sliceOf(source: ByteSource) {
 
 /** In plain JavaScript: the worker that holds the rows may compile no WebAssembly. */
 async function unpackers(): Promise<Compressors> {
-  const [{ snappyUncompress }, { gunzipSync }, zstd] = await Promise.all([
-    import("hyparquet"),
-    import("fflate"),
-    import("fzstd"),
-  ]);
+  const [{ snappyUncompress }, zstd] = await Promise.all([import("hyparquet"), import("fzstd")]);
   const into = (length: number): Uint8Array => {
     if (length <= MAX_PAGE_BYTES) return new Uint8Array(length);
     throw new Error(`a page claims ${length} bytes, ${MAX_PAGE_BYTES} are allowed`);
