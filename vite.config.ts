@@ -31,8 +31,8 @@ export default defineConfig(({ command, isPreview }) => {
       modulePreload: { polyfill: false },
     },
     worker: { format: "es" },
-    // The bench has a page, and libraries, of its own.
-    optimizeDeps: { entries: ["index.html"] },
+    // What a worker wants is not found from the page, and would reload it. The bench has libraries of its own.
+    optimizeDeps: { entries: ["index.html", "src/worker/*-worker.ts"] },
     server: { host: "127.0.0.1" },
     preview: { host: "127.0.0.1" },
   };

@@ -42,6 +42,8 @@ async function train(): Promise<void> {
   await session.says("Ready to train.");
   await session.button("Train").click();
   await session.says("Training…");
+  // Stopped while the rows held out are evaluated for the first time, there is no run to end yet.
+  await page.getByRole("progressbar", { name: "Steps taken" }).waitFor();
   await session.button("Stop").click();
   await session.says(/^Stopped after|^Done/);
 }

@@ -78,8 +78,17 @@ export class TrainPage {
   async says(words: string | RegExp): Promise<void> {
     const said = this.page.getByRole("status").filter({ hasText: words });
     const alert = this.page.getByRole("alert");
-    await said.or(alert).first().waitFor();
-    if ((await said.count()) === 0) throw new Error(`The page says: ${await alert.first().innerText()}`);
+    const isSaid = await said
+      .or(alert)
+      .first()
+      .waitFor()
+      .then(
+        () => true,
+        () => false,
+      );
+    if (isSaid && (await said.count()) > 0) return;
+    const found = await this.page.locator("[role=status], [role=alert]").allInnerTexts();
+    throw new Error(`Waited for ${words}, the page says: ${found.join(" | ")}`);
   }
 
   async train(): Promise<void> {
