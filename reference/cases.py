@@ -281,6 +281,10 @@ CASES = [
           "param_groups": [{"params": r".*layers\.0\..*lora_A\.weight", "lr": 0.0},
                            {"params": r".*\.layers\.1\..*", "lr": 1e-3},
                            {"params": r".*(base_layer\.bias|lora_B\.weight)", "weight_decay": 0.3}]}, core=True),
+    case("qwen2_requires_grad_tied", "qwen2", "mixed", "The tied table whole by its name, in a group of its own, beside LoRA",
+         {"r": 4, "target_modules": ["q_proj", "down_proj"]},
+         {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 2, "learning_rate": 1e-3, "weight_decay": 0.1,
+          "requires_grad": [r"model\.embed_tokens\.weight"], "param_groups": [{"params": r".*embed_tokens.*", "lr": 3e-4}]}),
     # qwen3
     case("qwen3_all_linear", "qwen3", "mixed", "q/k norm, head_dim beside hidden/heads; alpha_pattern",
          {"r": 8, "lora_alpha": 16, **ALL, "alpha_pattern": {"q_proj": 4}},
@@ -329,6 +333,9 @@ CASES = [
          {"r": 4, "target_modules": ["c_attn"]},
          {"per_device_train_batch_size": 3, "learning_rate": 1e-3, "weight_decay": 0.1, "loraplus_lr_ratio": 2,
           "requires_grad": [r"transformer\.h\.0\.mlp\.c_fc\.weight", r"transformer\.ln_f\.weight", r".*h\.1\.ln_2\.bias", r"transformer\.wpe\.weight", r"lm_head\.weight"]}),
+    case("gpt2_requires_grad_tied", "gpt2", "short", "The tied table whole beside LoRA with biases of B: PEFT's file holds it twice",
+         {"r": 4, "lora_bias": True, "target_modules": ["c_fc"]},
+         {"per_device_train_batch_size": 3, "learning_rate": 1e-3, "requires_grad": [r"transformer\.wte\.weight", r".*ln_f\..*"]}),
     case("gpt2_f16", "gpt2_f16", "mixed", "f16 weights, against PEFT on the upcast ones",
          {"r": 6, **ALL}, {"per_device_train_batch_size": 3}, core=True),
 ]  # fmt: skip

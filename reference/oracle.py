@@ -99,11 +99,11 @@ def name_in_base(name: str) -> str | None:
 
 
 def whole_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Tensors of the base model that train by requires_grad alone: PEFT saves none of them."""
+    """Tensors of the base model that train by requires_grad alone: PEFT saves none of them. A tied one has two names."""
     saved = get_peft_model_state_dict(model, save_embedding_layers=False)
     return {
         key_of(name): parameter.detach().clone().contiguous()
-        for name, parameter in model.named_parameters()
+        for name, parameter in model.named_parameters(remove_duplicate=False)
         if parameter.requires_grad and name_in_base(name) is not None and key_of(name) not in saved
     }
 

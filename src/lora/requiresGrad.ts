@@ -7,11 +7,25 @@ import { refuse, type SelectionContext } from "./matching.ts";
 import type { ModuleDescriptor } from "./modules.ts";
 import { compilePythonPattern } from "./pythonPattern.ts";
 import type { Selection, WholeTensor } from "./selection.ts";
+import { knowsTied } from "./tying.ts";
 
 /** A parameter of the base model, as `named_parameters` lists it: that of a tied head is the embedding's alone. */
 export interface BaseParameter {
   readonly module: ModuleDescriptor;
   readonly parameter: string;
+  /** The head whose weight it is as well. */
+  readonly tiedHead?: ModuleDescriptor;
+}
+
+/** Every parameter once, in the order of the modules. */
+export function namedParameters(modules: readonly ModuleDescriptor[]): BaseParameter[] {
+  const tiedHead = modules.find(({ tiedTo }) => tiedTo !== undefined);
+  return modules
+    .filter((module) => module !== tiedHead)
+    .flatMap((module) => {
+      const beside = module.name === tiedHead?.tiedTo ? { tiedHead } : {};
+      return Object.keys(module.parameters).map((parameter) => ({ module, parameter, ...beside }));
+    });
 }
 
 /**
@@ -33,9 +47,6 @@ export function withRequiresGrad(
   }));
   const taken = new Set(selection.whole.map(nameOf));
   const rows = new Set(selection.tokens.map(({ module }) => module.name));
-  const hasHead = parameters.some(({ module }) => module.kind === "head" && module.tiedTo === undefined);
-  const table = parameters.find(({ module }) => module.kind === "embedding");
-  const tiedTable = hasHead || !table ? undefined : nameOf(table);
   const added: WholeTensor[] = [];
   const twice: string[] = [];
   for (const one of parameters) {
@@ -43,37 +54,34 @@ export function withRequiresGrad(
     const matched = matchers.filter(({ pattern }) => pattern.fullMatch(name));
     for (const matcher of matched) matcher.used = true;
     if (matched.length === 0) continue;
-    const { module, parameter } = one;
-    const fault = takingFault(one, matched[0]!.source, { adapted, taken, rows, tiedTable }, path);
+    const fault = takingFault(one, matched[0]!.source, { adapted, taken, rows }, path);
     if (taken.has(name)) twice.push(name);
     else if (fault) refuse(context, fault);
-    else
-      added.push({
-        module,
-        parameter,
-        key: wholeKey(module.name, parameter, adapted.has(module.name)),
-      });
+    else added.push(...tensorsOf(one, { adapted, taken }));
   }
   for (const { source, used } of matchers) {
     if (!used) refuse(context, matchesNothing(source, parameters.map(nameOf), path));
   }
   const whole = [...selection.whole, ...added];
   const beside = heldBeside(parameters, whole, added, adapted);
-  const warnings = [...selection.warnings, ...notes(path, twice, beside)];
+  const warnings = [...selection.warnings, ...notes(path, twice, added, beside)];
   return { ...selection, whole, requiresGrad: { added, beside }, warnings };
 }
 
 /** An adapter's config, with what makes PEFT load the tensors of `requires_grad` too. */
 export function configWithWhole(config: JsonObject, { lora, requiresGrad }: Selection): JsonObject {
   if (!requiresGrad) return config;
+  const { added } = requiresGrad;
   const adapted = new Set(lora.map(({ module }) => module.name));
-  const modules = requiresGrad.added.map(({ module }) => module.name);
+  const staysTied = added.some(isTiedByPeft);
+  const modules = added.filter((one) => !isTiedByPeft(one)).map(({ module }) => module.name);
   const given = (config.modules_to_save ?? []) as string[];
   const saved = [...new Set([...given, ...modules.filter((name) => !adapted.has(name))])];
   return {
     ...config,
     modules_to_save: saved.length > 0 ? saved : null,
     bias: modules.some((name) => adapted.has(name)) ? "lora_only" : (config.bias ?? "none"),
+    ...(staysTied ? { ensure_weight_tying: true } : {}),
   };
 }
 
@@ -81,38 +89,48 @@ function nameOf({ module, parameter }: BaseParameter): string {
   return `${module.name}.${parameter}`;
 }
 
-/** What else is chosen: names of modules and, for `taken` and `tiedTable`, of parameters. */
-interface Choice extends Readonly<Record<"adapted" | "taken" | "rows", ReadonlySet<string>>> {
-  readonly tiedTable: string | undefined;
+/** A head that PEFT ties to the embedding again when it opens the file. */
+function isTiedByPeft({ module, tiedTo }: WholeTensor): boolean {
+  return tiedTo !== undefined && knowsTied(module.tiedTo!);
+}
+
+/** What else is chosen: names of modules and, for `taken`, of parameters. */
+type Choice = Readonly<Record<"adapted" | "taken" | "rows", ReadonlySet<string>>>;
+
+/** A parameter that trains whole; with it the head whose weight it is, unless that has one of its own by now. */
+function tensorsOf(
+  { module, parameter, tiedHead }: BaseParameter,
+  { adapted, taken }: Pick<Choice, "adapted" | "taken">,
+): WholeTensor[] {
+  const key = wholeKey(module.name, parameter, adapted.has(module.name));
+  const own: WholeTensor = { module, parameter, key };
+  if (!tiedHead || taken.has(`${tiedHead.name}.weight`)) return [own];
+  const head = { module: tiedHead, parameter: "weight", key: wholeKey(tiedHead.name, "weight"), tiedTo: key };
+  return [own, head];
 }
 
 /** Why a parameter cannot train whole. */
 function takingFault(
-  { module, parameter }: BaseParameter,
+  { module, parameter, tiedHead }: BaseParameter,
   source: string,
-  { adapted, taken, rows, tiedTable }: Choice,
+  { adapted, taken, rows }: Choice,
   path: string,
 ): ConfigError | undefined {
   const name = `${module.name}.${parameter}`;
-  if (parameter === "weight" && adapted.has(module.name)) {
+  const owners = [module, ...(tiedHead ? [tiedHead] : [])].map((owner) => owner.name);
+  const ofLora = owners.find((owner) => adapted.has(owner));
+  if (parameter === "weight" && ofLora !== undefined) {
     return new ConfigError(
       "bad-combination",
-      `${path}: ${show(source)} takes ${name}, and LoRA adapts ${module.name}: a matrix either trains whole or is adapted.`,
+      `${path}: ${show(source)} takes ${name}, and LoRA adapts ${ofLora}${ofLora === module.name ? "" : ", whose weight that is as well"}: a matrix either trains whole or is adapted.`,
       "Patterns match whole names. Write more of the name, or list the module in exclude_modules.",
     );
   }
-  if (rows.has(module.name)) {
+  if (owners.some((owner) => rows.has(owner))) {
     return new ConfigError(
       "bad-combination",
       `${path}: ${show(source)} takes ${name}, and trainable_token_indices takes rows of it.`,
       "Leave it to one of them.",
-    );
-  }
-  if (name === tiedTable) {
-    return new ConfigError(
-      "not-supported",
-      `${path}: ${show(source)} takes ${name}, which is the head's weight too: PEFT's file could not tell that they train as one.`,
-      "Use modules_to_save, with ensure_weight_tying where both shall be one.",
     );
   }
   if (!adapted.has(module.name) && taken.has(`${module.name}.bias`)) {
@@ -147,7 +165,12 @@ function heldBeside(
     });
 }
 
-function notes(path: string, twice: readonly string[], beside: readonly WholeTensor[]): string[] {
+function notes(
+  path: string,
+  twice: readonly string[],
+  added: readonly WholeTensor[],
+  beside: readonly WholeTensor[],
+): string[] {
   const more = (count: number) => (count > 1 ? ` and ${count - 1} more` : "");
   const found: string[] = [];
   const [first] = twice;
@@ -157,6 +180,13 @@ function notes(path: string, twice: readonly string[], beside: readonly WholeTen
   if (beside.length > 0) {
     found.push(
       `${path}: the adapter's file holds ${nameOf(beside[0]!)}${more(beside.length)} as the base has it, too: PEFT's files hold whole modules.`,
+    );
+  }
+  const parted = added.find((one) => one.tiedTo !== undefined && !isTiedByPeft(one));
+  if (parted) {
+    const { name, tiedTo } = parted.module;
+    found.push(
+      `${path}: ${tiedTo} and ${name} train as one, and the adapter's file holds them as two: PEFT computes the same with it, but would train them on apart.`,
     );
   }
   return found;

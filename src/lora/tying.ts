@@ -7,8 +7,13 @@ import type { ModuleDescriptor, ModuleTree } from "./modules.ts";
 import { compilePythonPattern, escapePattern } from "./pythonPattern.ts";
 import type { LoraTarget, WholeTensor } from "./selection.ts";
 
-/** PEFT's EMBEDDING_LAYER_NAMES: the names by which it knows that an entry speaks of tied modules. */
+/** PEFT's EMBEDDING_LAYER_NAMES. */
 const EMBEDDING_NAMES = ["embed_tokens", "lm_head"];
+
+/** Whether PEFT knows an entry as one that speaks of tied modules. */
+export function knowsTied(entry: string): boolean {
+  return EMBEDDING_NAMES.includes(entry.slice(entry.lastIndexOf(".") + 1));
+}
 
 /** Starts under which PEFT leaves the head's factors what the embedding has; others give the head its own. */
 const TIED_STARTS: readonly LoraConfig["init_lora_weights"][] = [true, false, "gaussian", "eva"];
@@ -26,12 +31,11 @@ export function resolveTying(tree: ModuleTree, config: LoraConfig, context: Sele
   const { path } = context;
   const { ensure_weight_tying: ties, target_modules: targets, modules_to_save: saved } = config;
   const head = [...tree.leaves.values()].find(({ tiedTo }) => tiedTo !== undefined);
-  const isNamed = (entry: string) => EMBEDDING_NAMES.includes(entry.slice(entry.lastIndexOf(".") + 1));
-  const isSaved = (saved ?? []).some(isNamed);
+  const isSaved = (saved ?? []).some(knowsTied);
   const isTarget =
     typeof targets === "string"
       ? EMBEDDING_NAMES.some(nameMatcher(targets, `${path}.target_modules`))
-      : (targets ?? []).some(isNamed);
+      : (targets ?? []).some(knowsTied);
   const nothing = (...warnings: string[]): Tying => ({ config, shares: undefined, warnings });
   if (!head) {
     return ties
@@ -49,7 +53,7 @@ export function resolveTying(tree: ModuleTree, config: LoraConfig, context: Sele
       `${head.name} is tied to ${table}, and ensure_weight_tying is false: what trains for one does not reach the other, and merged they are two tensors.`,
     );
   }
-  if (!isNamed(table)) {
+  if (!knowsTied(table)) {
     // PEFT saves the embedding's name in the head's place, and reading it does not know that the head is meant too.
     refuse(
       context,

@@ -9,7 +9,7 @@ import { bytesPerElement, type Value } from "../graph/value.ts";
 import { loraBiasKey, loraKey, magnitudeKey, startKey } from "../lora/adapterKeys.ts";
 import { type AdaptedModule, type LoraContext, type Projection, project } from "../lora/layer.ts";
 import type { ModuleDescriptor } from "../lora/modules.ts";
-import type { BaseParameter } from "../lora/requiresGrad.ts";
+import { type BaseParameter, namedParameters } from "../lora/requiresGrad.ts";
 import { rowNorms, type StoredMatrix } from "../lora/rowNorms.ts";
 import type { LoraTarget, Selection, TokenRows } from "../lora/selection.ts";
 import { attention } from "../ops/attention.ts";
@@ -113,10 +113,7 @@ export class Model {
 
   /** Every parameter once, as PyTorch lists them: a tied head's is the embedding's. */
   namedParameters(): BaseParameter[] {
-    const { head } = modelNames(this.config);
-    return this.modules
-      .filter(({ name }) => !(name === head && this.config.tied))
-      .flatMap((module) => Object.keys(module.parameters).map((parameter) => ({ module, parameter })));
+    return namedParameters(this.modules);
   }
 
   /** Numbers of the base model: the tied head counts once. */

@@ -2,18 +2,15 @@ import { describe, expect, it } from "vitest";
 import type { JsonObject } from "../../src/base/json.ts";
 import { parseLoraConfig } from "../../src/lora/config.ts";
 import { exportConfig } from "../../src/lora/exportConfig.ts";
-import { configWithWhole, withRequiresGrad } from "../../src/lora/requiresGrad.ts";
+import { configWithWhole, namedParameters, withRequiresGrad } from "../../src/lora/requiresGrad.ts";
 import type { Selection } from "../../src/lora/selection.ts";
-import { MODELS, runOn } from "./fixtures.ts";
+import { adapterOn, MODELS, runOn } from "./fixtures.ts";
 
 const short = ({ key }: { readonly key: string }) =>
   key.replace(/^base_model\.model\.(model|transformer)\./, "");
 
 function chosen(model: keyof typeof MODELS, lora: JsonObject, ...patterns: string[]): Selection {
-  const parameters = MODELS[model].flatMap((module) =>
-    Object.keys(module.parameters).map((parameter) => ({ module, parameter })),
-  );
-  return withRequiresGrad(runOn(model, lora), parameters, patterns, { path: "train" });
+  return withRequiresGrad(runOn(model, lora), namedParameters(MODELS[model]), patterns, { path: "train" });
 }
 
 function exported(selection: Selection, lora: JsonObject): JsonObject {
@@ -66,6 +63,44 @@ describe("requires_grad", () => {
     expect(biased.warnings.join()).toContain("which trains already");
   });
 
+  it("takes an embedding and the head that is tied to it as one; PEFT ties them again where it knows the name", () => {
+    const lora = { target_modules: ["q_proj"] };
+    const selection = chosen("qwen3", lora, "model\\.embed_tokens\\.weight");
+    expect(selection.whole.map(({ key, tiedTo }) => [key, tiedTo])).toEqual([
+      ["base_model.model.model.embed_tokens.weight", undefined],
+      ["base_model.model.lm_head.weight", "base_model.model.model.embed_tokens.weight"],
+    ]);
+    const config = configWithWhole({ target_modules: ["q_proj"] }, selection);
+    expect(config).toMatchObject({ modules_to_save: ["model.embed_tokens"], ensure_weight_tying: true });
+    // What PEFT would make of that file.
+    const { whole } = adapterOn("qwen3", config);
+    expect(whole.map(({ key, tiedTo }) => [key, tiedTo])).toEqual(
+      selection.whole.map(({ key, tiedTo }) => [key, tiedTo]),
+    );
+    expect(selection.warnings).toEqual([]);
+  });
+
+  it("leaves both to the file as two where PEFT would open them untied, and says so", () => {
+    const lora = { target_modules: ["c_attn"] };
+    const selection = chosen("gpt2", lora, "transformer\\.wte\\.weight");
+    expect(selection.whole).toHaveLength(2);
+    const config = configWithWhole({ ...lora, ensure_weight_tying: false }, selection);
+    expect(config).toMatchObject({
+      modules_to_save: ["transformer.wte", "lm_head"],
+      ensure_weight_tying: false,
+    });
+    expect(selection.warnings.join()).toContain("would train them on apart");
+  });
+
+  it("leaves a head alone that trains as a copy of its own", () => {
+    const lora = { target_modules: ["q_proj"], modules_to_save: ["lm_head"] };
+    const selection = chosen("qwen3", lora, "model\\.embed_tokens\\.weight");
+    expect(selection.whole.map(({ key, tiedTo }) => [key, tiedTo])).toEqual([
+      ["base_model.model.lm_head.weight", undefined],
+      ["base_model.model.model.embed_tokens.weight", undefined],
+    ]);
+  });
+
   it.each<[keyof typeof MODELS, JsonObject, string, RegExp]>([
     [
       "llama",
@@ -79,7 +114,18 @@ describe("requires_grad", () => {
       ".*q_proj\\.weight",
       /takes model.*q_proj\.weight, and LoRA adapts/,
     ],
-    ["qwen3", {}, "model\\.embed_tokens\\.weight", /embed_tokens\.weight, which is the head's weight too/],
+    [
+      "qwen3",
+      { target_modules: ["lm_head"] },
+      "model\\.embed_tokens\\.weight",
+      /takes model\.embed_tokens\.weight, and LoRA adapts lm_head, whose weight that is as well/,
+    ],
+    [
+      "qwen3",
+      { trainable_token_indices: { lm_head: [3] } },
+      "model\\.embed_tokens\\.weight",
+      /takes model\.embed_tokens\.weight, and trainable_token_indices takes rows of it/,
+    ],
     [
       "llama",
       { trainable_token_indices: { lm_head: [3] } },
