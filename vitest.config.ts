@@ -34,6 +34,8 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 60_000,
+          // How long something takes that comes in the end is no matter of a test.
+          expect: { poll: { timeout: 60_000 } },
         },
       },
       {

@@ -104,6 +104,7 @@ export async function exportChecked(
   return compareWritten(from.live, open, from.prompts, {
     what: CALLED[format],
     allowed: allowedFor(format, from),
+    signal,
   });
 }
 

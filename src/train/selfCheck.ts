@@ -36,6 +36,13 @@ export function checkPrompts(
   return [...rows.slice(0, 2).map(({ ids }) => ids.slice(0, length)), spread];
 }
 
+export interface CheckOptions {
+  readonly what: string;
+  readonly allowed: number;
+  /** Looked at after each prompt; its reason is thrown. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * Throws FormatError where the logits differ by more than is allowed, are no numbers, or are nearer to the base's than to
  * the trained model's, and DeviceError where the device has no room for both. `open` gives the model that was read back; it is destroyed here.
@@ -44,14 +51,14 @@ export async function compareWritten(
   live: AdaptedModel,
   open: () => Promise<AdaptedModel>,
   prompts: readonly Uint32Array[],
-  { what, allowed }: { readonly what: string; readonly allowed: number },
+  { what, allowed, signal }: CheckOptions,
 ): Promise<SelfCheck> {
   const check = await withoutTrouble(live, async (): Promise<SelfCheck> => {
-    const wanted = await allLogits(live, prompts);
-    const base = await allLogits(live, prompts, true);
+    const wanted = await allLogits(live, prompts, { signal });
+    const base = await allLogits(live, prompts, { signal, asBase: true });
     const written = await open();
     try {
-      const found = await allLogits(written, prompts);
+      const found = await allLogits(written, prompts, { signal });
       return {
         difference: largestDifference(found, wanted),
         allowed,
@@ -108,10 +115,13 @@ export function keptShare(
 async function allLogits(
   model: AdaptedModel,
   prompts: readonly Uint32Array[],
-  asBase = false,
+  { signal, asBase = false }: Pick<CheckOptions, "signal"> & { readonly asBase?: boolean },
 ): Promise<Float32Array[]> {
   const logits: Float32Array[] = [];
-  for (const ids of prompts) logits.push(...(await logitsOf(model, ids, { asBase })));
+  for (const ids of prompts) {
+    logits.push(...(await logitsOf(model, ids, { asBase })));
+    signal?.throwIfAborted();
+  }
   return logits;
 }
 

@@ -66,11 +66,13 @@ interface ChoicesProps extends StoreProps {
 
 function Choices({ store, choices, onProblem }: ChoicesProps) {
   const [made, setMade] = useState<Exported>();
+  const [stopped, setStopped] = useState<ExportFormat>();
   const [making, setMaking] = useState<ExportFormat>();
   const [progress, setProgress] = useState<Progress>();
   const make = async (format: ExportFormat) => {
     onProblem(undefined);
     setMade(undefined);
+    setStopped(undefined);
     setMaking(format);
     const result = await store.getState().exportAs(format, setProgress);
     setMaking(undefined);
@@ -79,7 +81,8 @@ function Choices({ store, choices, onProblem }: ChoicesProps) {
       setMade(result.value);
       const [first] = downloadsOf(result.value, modelName(store.getState()));
       if (first) save(first.blob, first.name);
-    } else if (result.code !== "stopped") onProblem(result);
+    } else if (result.code === "stopped") setStopped(format);
+    else onProblem(result);
   };
   return (
     <ul className="forms">
@@ -92,6 +95,7 @@ function Choices({ store, choices, onProblem }: ChoicesProps) {
               making={making}
               progress={progress}
               made={made}
+              stopped={stopped}
               onMake={(format) => void make(format)}
             />
           </Card>
@@ -115,10 +119,11 @@ interface FormProps extends StoreProps {
   readonly making: ExportFormat | undefined;
   readonly progress: Progress | undefined;
   readonly made: Exported | undefined;
+  readonly stopped: ExportFormat | undefined;
   readonly onMake: (format: ExportFormat) => void;
 }
 
-function Form({ store, choices, making, progress, made, onMake }: FormProps) {
+function Form({ store, choices, making, progress, made, stopped, onMake }: FormProps) {
   const [chosen, setChosen] = useState(choices[0]?.format);
   const model = useStore(store, modelName);
   const choice = choices.find(({ format }) => format === chosen);
@@ -178,6 +183,11 @@ function Form({ store, choices, making, progress, made, onMake }: FormProps) {
       )}
       {isMaking && <Making progress={progress ?? { stage: "write", done: 0, total: 1 }} />}
       {made?.format === format && <Made exported={made} model={model} />}
+      {stopped === format && (
+        <p role="status" className="quiet">
+          Stopped: no file was made, and what was trained is untouched.
+        </p>
+      )}
     </section>
   );
 }

@@ -1,7 +1,8 @@
 /**
  * Where a file lies between being written and being saved: small ones in memory, large ones on the browser's disk for
  * this page (the origin private file system), so that memory stays flat. Only this page can read them there. Those of an
- * export go when another of its kind is begun; those of a tab that is gone, when the page is opened again.
+ * export go when another of its kind is begun, and at once where it is not handed over; those of a tab that is gone, when
+ * the page is opened again.
  */
 import type { FileStream } from "../base/bytes.ts";
 import { GraftError } from "../base/errors.ts";
@@ -36,6 +37,15 @@ export class ExportStore {
   async write(file: FileStream): Promise<KeptFile> {
     const folder = file.byteLength >= LARGE_BYTES ? await this.folder() : undefined;
     return folder ? writeOn(folder, String(this.current.large++), file) : writeInMemory(file);
+  }
+
+  /** Removes what was written since `begin`: it is not handed over. */
+  async discard(): Promise<void> {
+    const { kind, large } = this.current;
+    if (large === 0 || this.own === undefined) return;
+    const root = await this.disk?.();
+    const own = await root?.getDirectoryHandle(this.own);
+    await own?.removeEntry(kind, { recursive: true });
   }
 
   /** Removes what tabs that are gone have left. */

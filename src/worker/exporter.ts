@@ -22,11 +22,11 @@ export class Exporter {
   }
 
   stop(): void {
-    const found = "It was stopped before all of it was written.";
+    const found = "It was stopped before it was written and read back.";
     this.current.abort(new DataError("stopped", found, "Ask for it again."));
   }
 
-  /** Throws where what was written is not the trained model: then nothing of it is handed over. */
+  /** Throws where it was stopped or what was written is not the trained model: then nothing of it is handed over or kept. */
   async export(
     session: Session,
     format: ExportFormat,
@@ -41,10 +41,16 @@ export class Exporter {
       files.push(kept);
       return blobSource(kept.blob, kept.name);
     };
-    const check = await session.export(format, facts, write, {
-      signal,
-      onProgress: (stage, done, total) => onProgress({ stage, done, total }),
-    });
-    return { format, files, check };
+    try {
+      const check = await session.export(format, facts, write, {
+        signal,
+        onProgress: (stage, done, total) => onProgress({ stage, done, total }),
+      });
+      return { format, files, check };
+    } catch (thrown) {
+      // Why it broke counts more than what may stay on the disk until the next of its kind.
+      await this.store.discard().catch(() => {});
+      throw thrown;
+    }
   }
 }

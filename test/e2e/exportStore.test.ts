@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { launchBrowser } from "../../scripts/browser.mjs";
 import type { save, zipped } from "../../src/ui/download.ts";
 import type { ExportStore } from "../../src/worker/exportStore.ts";
+import { mebibytesOnDisk } from "./pageDisk.ts";
 
 let server: ViteDevServer;
 let browser: Browser;
@@ -64,34 +65,19 @@ function write(page: Page, kind: string, mebibytes: number, value: number) {
   );
 }
 
-/** What lies in the page's file system, with sizes. */
-function found(page: Page): Promise<string[]> {
-  return page.evaluate(async () => {
-    const files: string[] = [];
-    const walk = async (folder: FileSystemDirectoryHandle): Promise<void> => {
-      for await (const handle of folder.values()) {
-        if (handle.kind === "directory") await walk(handle as FileSystemDirectoryHandle);
-        else files.push(String((await (handle as FileSystemFileHandle).getFile()).size / 2 ** 20));
-      }
-    };
-    await walk(await navigator.storage.getDirectory());
-    return files.sort();
-  });
-}
-
 it("puts large files on disk, small ones nowhere, and one of a kind in place of the one before", async () => {
   const page = await open();
   await page.evaluate(LOAD);
   expect(await write(page, "small", 1, 7)).toMatchObject({ size: 2 ** 20, bytes: [7, 7] });
-  expect(await found(page)).toEqual([]);
+  expect(await mebibytesOnDisk(page)).toEqual([]);
   // CRC-32 of 33 MiB of 0x07, by Python's zlib.
   expect(await write(page, "merged", 33, 7)).toEqual({
     ...{ name: "merged.bin", size: 33 * 2 ** 20, bytes: [7, 7], crc32: 3411636850 },
   });
   await write(page, "gguf", 34, 1);
-  expect(await found(page)).toEqual(["33", "34"]);
+  expect(await mebibytesOnDisk(page)).toEqual([33, 34]);
   await write(page, "merged", 35, 2);
-  expect(await found(page)).toEqual(["34", "35"]);
+  expect(await mebibytesOnDisk(page)).toEqual([34, 35]);
   const downloads = page.waitForEvent("download");
   await page.evaluate(() => {
     const { zipped, save, blob } = globalThis as unknown as Given;
@@ -105,12 +91,27 @@ it("puts large files on disk, small ones nowhere, and one of a kind in place of 
   await other.evaluate(LOAD);
   const sweep = () => other.evaluate(() => (globalThis as unknown as Given).store.sweep());
   await sweep();
-  expect(await found(other)).toEqual(["34", "35"]);
+  expect(await mebibytesOnDisk(other)).toEqual([34, 35]);
   await page.close();
   await expect
     .poll(async () => {
       await sweep();
-      return found(other);
+      return mebibytesOnDisk(other);
     })
     .toEqual([]);
+});
+
+it("takes back what is not handed over, and what another kind left stays", async () => {
+  const page = await open();
+  await page.evaluate(LOAD);
+  await write(page, "merged", 33, 7);
+  const discard = () => page.evaluate(() => (globalThis as unknown as Given).store.discard());
+  await write(page, "gguf", 34, 1);
+  await discard();
+  expect(await mebibytesOnDisk(page)).toEqual([33]);
+  // A small one, which lies in memory: there is nothing to remove.
+  await write(page, "merged", 1, 7);
+  await discard();
+  expect(await mebibytesOnDisk(page)).toEqual([33]);
+  await page.close();
 });

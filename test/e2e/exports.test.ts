@@ -1,15 +1,18 @@
 /** What was trained is taken along in each form that there is, and every file is what it says. */
-import { readFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { unzipSync } from "fflate";
-import type { Browser, Download } from "playwright-core";
+import type { Browser, Download, Worker } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { launchBrowser } from "../../scripts/browser.mjs";
 import { openGguf } from "../../src/formats/gguf.ts";
-import { openSafetensors } from "../../src/formats/safetensors.ts";
+import { openSafetensors, writeSafetensors } from "../../src/formats/safetensors.ts";
 import { arraySource, bytesFileSet } from "../../src/formats/sources.ts";
 import { readAdapter } from "../../src/lora/readAdapter.ts";
 import { type } from "./demo.ts";
-import { TrainPage } from "./trainPage.ts";
+import { mebibytesOnDisk } from "./pageDisk.ts";
+import { changedRun, filesOf, TrainPage } from "./trainPage.ts";
 
 let browser: Browser;
 let session: TrainPage;
@@ -134,4 +137,88 @@ it("says of a form that cannot hold what was trained why, before it is asked for
       .getByRole("button", { name: /^Download/ })
       .isEnabled(),
   ).toBe(true);
+});
+
+/** GPT-2 with so many positions that its checkpoint does not stay in memory as it is written; 36 MiB of one table. */
+async function largeModel(): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), "graft-large-"));
+  const { model } = filesOf("gpt2_gelu");
+  cpSync(model, folder, { recursive: true });
+  const config = JSON.parse(readFileSync(join(model, "config.json"), "utf8")) as { n_embd: number };
+  const [positions, width] = [36 * 2 ** 13, config.n_embd];
+  expect(width).toBe(32);
+  const weights = await openSafetensors(arraySource(readFileSync(join(model, WEIGHTS)), WEIGHTS));
+  const tensors = [...weights.tensors.values()].map(async (tensor) => {
+    const { name, dtype, shape } = tensor;
+    const isTable = name === "transformer.wpe.weight";
+    const bytes = await tensor.read();
+    if (!isTable) return { name, dtype, shape, bytes };
+    const long = new Uint8Array(4 * positions * width);
+    long.set(bytes);
+    return { name, dtype, shape: [positions, width], bytes: long };
+  });
+  writeFileSync(join(folder, WEIGHTS), writeSafetensors(await Promise.all(tensors), { format: "pt" }));
+  writeFileSync(join(folder, "config.json"), JSON.stringify({ ...config, n_positions: positions }));
+  return folder;
+}
+
+const WEIGHTS = "model.safetensors";
+
+/** Nothing more is written to the disk until an export is told to stop. */
+function holdWritesUntilStopped(worker: Worker): Promise<void> {
+  return worker.evaluate(() => {
+    const stopped = new Promise<void>((resolve) => {
+      // Behind the engine's own listener, which has stopped the export by then.
+      addEventListener("message", ({ data }) => {
+        if ((data as { path?: readonly string[] }).path?.includes("stopExport")) resolve();
+      });
+    });
+    const { prototype } = FileSystemWritableFileStream;
+    const { write } = prototype;
+    prototype.write = async function (piece) {
+      await stopped;
+      return write.call(this, piece);
+    };
+  });
+}
+
+it("stops an export that is under way, leaves nothing of it, and does it again; the run goes on", async () => {
+  session = await TrainPage.open(browser);
+  const { page } = session;
+  const files = filesOf("gpt2_gelu");
+  const model = await largeModel();
+  const long = changedRun(files.run, { max_steps: 100_000 });
+  await session.choose({ model, data: files.data, run: long.path });
+  await session.train();
+  await session.says("Training…");
+  await session.button("Pause").click();
+  await session.says("Paused.");
+
+  await holdWritesUntilStopped(await session.worker);
+  await session.button("Other forms…").click();
+  const merged = form("Merged checkpoint");
+  await merged.getByRole("button", { name: "Download: Merged checkpoint" }).click();
+  // Its file is begun; Chromium keeps what is written beside it until it is closed.
+  await expect.poll(() => mebibytesOnDisk(page)).not.toEqual([]);
+  await merged.getByText(/^Writing the files/).waitFor();
+  await merged.getByRole("button", { name: "Stop" }).click();
+  await merged.getByText("Stopped: no file was made, and what was trained is untouched.").waitFor();
+  expect(await mebibytesOnDisk(page)).toEqual([]);
+  expect(await dialog().getByRole("alert").count()).toBe(0);
+
+  const { bytes, words } = await take("Merged checkpoint");
+  expect(words).toMatch(/^Read back/);
+  const weights = new Map(Object.entries(unzipSync(bytes))).get(WEIGHTS)!;
+  expect(weights.length).toBeGreaterThan(36 * 2 ** 20);
+  expect(await merged.getByText(/^Stopped/).count()).toBe(0);
+  expect(await mebibytesOnDisk(page)).toEqual([weights.length / 2 ** 20]);
+
+  await page.keyboard.press("Escape");
+  await session.button("Resume").click();
+  await session.says("Training…");
+  await session.button("Stop").click();
+  await session.says(/^Stopped after/);
+  expect(session.complaints).toEqual([]);
+  long.remove();
+  rmSync(model, { recursive: true });
 });

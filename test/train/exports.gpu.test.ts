@@ -266,6 +266,17 @@ describe("what is not the trained model", () => {
     },
   );
 
+  it.each(["write", "check"] as const)("nor is what was stopped at the stage %s", async (stage) => {
+    const held = gpu.totalBytes();
+    const stopping = new AbortController();
+    const stopped = session.export("merged", facts, keeping().write, {
+      signal: stopping.signal,
+      onProgress: (now) => now === stage && stopping.abort(new Error("stopped")),
+    });
+    await expect(stopped).rejects.toThrow("stopped");
+    expect(gpu.totalBytes()).toBe(held);
+  });
+
   it("is refused where the form's numbers are too coarse for what was trained", async () => {
     // A start that changes nothing, and steps far smaller than the distance between two numbers of bf16.
     const hardly = await trained("llama_bf16", 1e-4, { adapter: "none" });
