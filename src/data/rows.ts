@@ -1,8 +1,5 @@
-import type { ByteSource } from "../base/bytes.ts";
 import type { Json } from "../base/json.ts";
 import type { Fault } from "./faults.ts";
-import { rowsOf, type ShapeOptions } from "./shapes.ts";
-import { type ReadOptions, readTables } from "./table.ts";
 
 /** Plain text, all of it learnt. */
 export interface TextRow {
@@ -49,12 +46,4 @@ export interface ParsedRows {
   readonly faultCount: number;
   /** Columns that no row was made of. */
   readonly unusedColumns: readonly string[];
-}
-
-/** Files to rows. Throws DataError where a file cannot be read, or a row where faults are refused. */
-export async function parseRows(
-  sources: ByteSource | readonly ByteSource[],
-  options: ReadOptions & ShapeOptions = {},
-): Promise<ParsedRows> {
-  return rowsOf(await readTables([sources].flat(), options), options);
 }

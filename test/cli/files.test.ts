@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openRows } from "../../src/cli/files.ts";
-import { parseRows } from "../../src/data/rows.ts";
+import { parseRows } from "../data/parseRows.ts";
 
 describe("files of rows", () => {
   let folder: string;

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { ConfigError } from "../../src/base/errors.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import { guessMapping, parseMapping } from "../../src/data/mapping.ts";
-import { parseRows } from "../../src/data/rows.ts";
+import { parseRows } from "./parseRows.ts";
 import { sourceOf } from "./sources.ts";
 
 const mapped = async (given: JsonObject, csv = 'q,a,n\nWhy?,So.,1\n" x\n",,2\n') => {

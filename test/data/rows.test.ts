@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { DataError } from "../../src/base/errors.ts";
-import { parseRows } from "../../src/data/rows.ts";
+import { parseRows } from "./parseRows.ts";
 import { sourceOf as madeSource } from "./sources.ts";
 
 const sourceOf = (content: string | Uint8Array) => madeSource("rows.jsonl", content);

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { DataError } from "../../src/base/errors.ts";
-import { parseRows } from "../../src/data/rows.ts";
 import { detectShape, type ShapeOptions } from "../../src/data/shapes.ts";
 import { readTables } from "../../src/data/table.ts";
+import { parseRows } from "./parseRows.ts";
 import { sourceOf } from "./sources.ts";
 
 const jsonl = (rows: readonly unknown[]) =>

@@ -4,11 +4,11 @@ import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { launchBrowser } from "../../scripts/browser.mjs";
 import { fileSource, openDirectory } from "../../src/cli/files.ts";
-import { parseRows } from "../../src/data/rows.ts";
 import { optimizerSteps } from "../../src/data/steps.ts";
 import { tokenizeRows } from "../../src/data/tokenize.ts";
 import { loadTokenizer } from "../../src/data/tokenizer.ts";
 import { parseRunFile } from "../../src/train/runFile.ts";
+import { parseRows } from "../data/parseRows.ts";
 import { CREATIONS, type DeviceCall, logDeviceCalls, makeEverything, readDeviceCalls } from "./deviceLog.ts";
 import { changedRun, filesOf, TrainPage } from "./trainPage.ts";
 

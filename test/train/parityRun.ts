@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileSource, openDirectory } from "../../src/cli/files.ts";
 import { startTemplateThread } from "../../src/cli/templates.ts";
-import { parseRows, type Row } from "../../src/data/rows.ts";
+import type { Row } from "../../src/data/rows.ts";
 import { toFloat32 } from "../../src/formats/floats.ts";
 import { openSafetensors } from "../../src/formats/safetensors.ts";
 import { arraySource } from "../../src/formats/sources.ts";
@@ -14,6 +14,7 @@ import type { LoraTarget } from "../../src/lora/selection.ts";
 import type { OpenedBase } from "../../src/train/openBase.ts";
 import { parseRunFile, type RunConfig } from "../../src/train/runFile.ts";
 import { Session } from "../../src/train/session.ts";
+import { parseRows } from "../data/parseRows.ts";
 
 export const DUMPS = "reference/dumps";
 
