@@ -1,20 +1,25 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { floorViolations, importsOf } from "./floors/imports.ts";
+import { floorViolations, importCircles, importsOf } from "./floors/imports.ts";
 
 const root = join(import.meta.dirname, "..");
-const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
-  .filter((name) => /\.tsx?$/.test(name))
-  .map((name) => `src/${name.replaceAll("\\", "/")}`);
+const sources = new Map(
+  readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
+    .filter((name) => /\.tsx?$/.test(name))
+    .map((name) => `src/${name.replaceAll("\\", "/")}`)
+    .map((path) => [path, readFileSync(join(root, path), "utf8")]),
+);
 
 describe("the sources", () => {
   it("import down only", () => {
-    expect(sources.length).toBeGreaterThan(10);
-    const violations = sources.flatMap((path) =>
-      floorViolations(path, readFileSync(join(root, path), "utf8")),
-    );
+    expect(sources.size).toBeGreaterThan(10);
+    const violations = [...sources].flatMap(([path, source]) => floorViolations(path, source));
     expect(violations).toEqual([]);
+  });
+
+  it("do not need each other in circles", () => {
+    expect(importCircles(sources)).toEqual([]);
   });
 });
 
@@ -73,6 +78,18 @@ describe("the check of the floors", () => {
       }
     };
     expect(said()).toContain(reason);
+  });
+
+  it("catches a circle, of types too", () => {
+    const circle = [
+      ["src/ui/a.ts", 'import { b } from "./b.tsx"; import { d } from "./d.ts";'],
+      ["src/ui/b.tsx", 'import type { C } from "../worker/c.ts"; import { d } from "./d.ts";'],
+      ["src/worker/c.ts", 'type A = import("../ui/a.ts").A;'],
+      ["src/ui/d.ts", 'import { useState } from "react";'],
+    ] as const;
+    expect(importCircles(new Map(circle))).toEqual([
+      "src/ui/a.ts → src/ui/b.tsx → src/worker/c.ts → src/ui/a.ts",
+    ]);
   });
 
   it("does not take text or comments for imports", () => {

@@ -6,8 +6,8 @@ import { save, zipped } from "./download.ts";
 import { Exports } from "./Exports.tsx";
 import { checkWords } from "./exportWords.ts";
 import { count } from "./format.ts";
+import type { PageState } from "./pageState.ts";
 import { PROGRESS_WORDS } from "./progressWords.ts";
-import type { PageState } from "./store.ts";
 
 /** The buttons, and in one line how things stand. */
 export function Actions({ store }: { store: StoreApi<PageState> }) {

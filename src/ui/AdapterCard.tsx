@@ -7,9 +7,9 @@ import { type AdapterState, type HeldAdapter, isUsable } from "./adapterStore.ts
 import { bytes, count, percent, shortNumber } from "./format.ts";
 import { Panel } from "./Panel.tsx";
 import { Problem } from "./Problem.tsx";
+import { isLocked } from "./pageState.ts";
 import { Strength } from "./Strength.tsx";
-import { isLocked } from "./store.ts";
-import type { ViewProps } from "./views.ts";
+import type { ViewProps } from "./view.ts";
 
 interface CardProps extends ViewProps {
   readonly held: HeldAdapter;

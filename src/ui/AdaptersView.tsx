@@ -8,7 +8,7 @@ import { adapterSources } from "./files.ts";
 import { count } from "./format.ts";
 import { Panel } from "./Panel.tsx";
 import { Problem } from "./Problem.tsx";
-import type { ViewProps } from "./views.ts";
+import type { ViewProps } from "./view.ts";
 
 /** Adapters from anywhere on the model that is chosen: what they hold, and what they answer, alone and together. */
 export function AdaptersView({ store, adapters, show }: ViewProps) {

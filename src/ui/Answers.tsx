@@ -5,8 +5,8 @@ import type { StoreApi } from "zustand/vanilla";
 import type { AskedPrompt, PromptForm } from "./asking.ts";
 import { count, strengthWords } from "./format.ts";
 import { Panel } from "./Panel.tsx";
+import { isLocked, type PageState } from "./pageState.ts";
 import { Strength } from "./Strength.tsx";
-import { isLocked, type PageState } from "./store.ts";
 
 interface StoreProps {
   readonly store: StoreApi<PageState>;

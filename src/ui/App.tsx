@@ -5,7 +5,7 @@ import type { StoreApi } from "zustand/vanilla";
 import type { AdapterState } from "./adapterStore.ts";
 import type { RunNote } from "./note.ts";
 import { LostRuns, Problem } from "./Problem.tsx";
-import type { PageState } from "./store.ts";
+import type { PageState } from "./pageState.ts";
 import { type Appearance, useAppearance } from "./theme.ts";
 import { VIEWS } from "./views.ts";
 

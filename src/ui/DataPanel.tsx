@@ -7,8 +7,8 @@ import { OwnData } from "./OwnData.tsx";
 import { OwnRows } from "./OwnRows.tsx";
 import { Panel } from "./Panel.tsx";
 import { Problem } from "./Problem.tsx";
+import type { PageState } from "./pageState.ts";
 import { RowList } from "./RowList.tsx";
-import type { PageState } from "./store.ts";
 
 interface StoreProps {
   readonly store: StoreApi<PageState>;

@@ -8,8 +8,8 @@ import { save, zipped } from "./download.ts";
 import { checkWords, exportWords } from "./exportWords.ts";
 import { bytes } from "./format.ts";
 import { Problem } from "./Problem.tsx";
+import { modelName, type PageState } from "./pageState.ts";
 import { PROGRESS_WORDS } from "./progressWords.ts";
-import { modelName, type PageState } from "./store.ts";
 
 interface StoreProps {
   readonly store: StoreApi<PageState>;

@@ -5,7 +5,7 @@ import type { StoreApi } from "zustand/vanilla";
 import { Chooser } from "./Chooser.tsx";
 import { severalFiles } from "./files.ts";
 import { HELD_OUT_SHARE, heldOutShare } from "./material.ts";
-import type { PageState } from "./store.ts";
+import type { PageState } from "./pageState.ts";
 
 /** Rows that are measured and never trained on: a share, which the seed chooses, or files of their own. */
 export function HeldOut({ store }: { store: StoreApi<PageState> }) {

@@ -7,10 +7,10 @@ import { singleFile } from "./files.ts";
 import { count } from "./format.ts";
 import { useLastSummary } from "./lastSummary.ts";
 import { Panel } from "./Panel.tsx";
+import type { PageState } from "./pageState.ts";
 import { SettingField } from "./SettingField.tsx";
 import type { Settings } from "./settings.ts";
 import { fieldOf, settingOf } from "./settings.ts";
-import type { PageState } from "./store.ts";
 
 interface StoreProps {
   readonly store: StoreApi<PageState>;

@@ -7,8 +7,8 @@ import { costWords } from "./dataWords.ts";
 import { count } from "./format.ts";
 import { useLastSummary } from "./lastSummary.ts";
 import { Panel } from "./Panel.tsx";
+import type { PageState } from "./pageState.ts";
 import { fieldOf, settingOf } from "./settings.ts";
-import type { PageState } from "./store.ts";
 
 const BINS = 48;
 const WIDTH = 480;

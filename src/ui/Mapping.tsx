@@ -5,7 +5,7 @@ import type { StoreApi } from "zustand/vanilla";
 import { DATA_FORMATS, type DataFormat } from "../data/formats/reading.ts";
 import type { ColumnMapping } from "../data/mapping.ts";
 import { FORMAT_WORDS } from "./dataWords.ts";
-import type { PageState } from "./store.ts";
+import type { PageState } from "./pageState.ts";
 
 interface StoreProps {
   readonly store: StoreApi<PageState>;

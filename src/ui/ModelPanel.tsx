@@ -4,7 +4,7 @@ import type { StoreApi } from "zustand/vanilla";
 import { Chooser } from "./Chooser.tsx";
 import { folderWords, wholeFolder } from "./files.ts";
 import { Panel } from "./Panel.tsx";
-import type { PageState } from "./store.ts";
+import type { PageState } from "./pageState.ts";
 
 /** The bundled model, or a folder of the user's own. */
 export function ModelPanel({ store }: { store: StoreApi<PageState> }) {

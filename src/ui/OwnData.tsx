@@ -8,8 +8,8 @@ import { severalFiles, wholeFolder } from "./files.ts";
 import { HeldOut } from "./HeldOut.tsx";
 import { FormatChoice, Mapping } from "./Mapping.tsx";
 import { Problem } from "./Problem.tsx";
+import type { PageState } from "./pageState.ts";
 import { RowList } from "./RowList.tsx";
-import type { PageState } from "./store.ts";
 
 interface StoreProps {
   readonly store: StoreApi<PageState>;

@@ -1,8 +1,8 @@
 import { Button, TextField } from "@radix-ui/themes";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
+import type { PageState } from "./pageState.ts";
 import type { OwnRow } from "./rows.ts";
-import type { PageState } from "./store.ts";
 
 /** Questions and answers of the user's own, taught beside those of the set. */
 export function OwnRows({ store }: { store: StoreApi<PageState> }) {

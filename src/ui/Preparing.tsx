@@ -1,6 +1,6 @@
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
-import type { PageState } from "./store.ts";
+import type { PageState } from "./pageState.ts";
 
 /** Stands where the chart will be. */
 export function Preparing({ store }: { store: StoreApi<PageState> }) {

@@ -5,7 +5,7 @@ import { count, duration, measured, shortNumber } from "./format.ts";
 import type { LossChart } from "./lossChart.ts";
 import { Panel } from "./Panel.tsx";
 import { Preparing } from "./Preparing.tsx";
-import type { PageState } from "./store.ts";
+import type { PageState } from "./pageState.ts";
 
 interface StoreProps {
   readonly store: StoreApi<PageState>;

@@ -6,7 +6,7 @@ import type { DataFacts, Failure, RecordValues, RecordView } from "../worker/api
 import { count } from "./format.ts";
 import { Panel } from "./Panel.tsx";
 import { Problem } from "./Problem.tsx";
-import type { PageState } from "./store.ts";
+import type { PageState } from "./pageState.ts";
 import { Tokens } from "./Tokens.tsx";
 
 interface RowDetailProps {

@@ -5,7 +5,7 @@ import type { DataFacts, RecordLine } from "../worker/api.ts";
 import { rowsWord } from "./dataWords.ts";
 import { count } from "./format.ts";
 import { Panel } from "./Panel.tsx";
-import type { PageState } from "./store.ts";
+import type { PageState } from "./pageState.ts";
 
 /** As in the stylesheet: rows are placed by their number alone, so 100 000 of them cost what thirty do. */
 const ROW_PX = 32;

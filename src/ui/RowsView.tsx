@@ -6,10 +6,10 @@ import { Learning } from "./Learning.tsx";
 import { Lengths } from "./Lengths.tsx";
 import { Panel } from "./Panel.tsx";
 import { Problem } from "./Problem.tsx";
+import { isLocked, type PageState } from "./pageState.ts";
 import { RowDetail } from "./RowDetail.tsx";
 import { RowGrid } from "./RowGrid.tsx";
 import { RunProblem } from "./RunProblem.tsx";
-import { isLocked, type PageState } from "./store.ts";
 
 /** Every row, as it stands in its file and as the model reads it; what is learnt of it, and what a cut costs. */
 export function RowsView({ store }: { store: StoreApi<PageState> }) {

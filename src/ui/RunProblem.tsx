@@ -2,7 +2,7 @@ import { Button } from "@radix-ui/themes";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import { Problem } from "./Problem.tsx";
-import type { PageState } from "./store.ts";
+import type { PageState } from "./pageState.ts";
 
 /** Why the run is not open, and what can be done about it with one press. */
 export function RunProblem({ store }: { store: StoreApi<PageState> }) {

@@ -5,7 +5,7 @@ import type { Sample, SampleReport } from "../worker/api.ts";
 import { changesIn } from "./changes.ts";
 import { count } from "./format.ts";
 import { Panel } from "./Panel.tsx";
-import type { PageState } from "./store.ts";
+import type { PageState } from "./pageState.ts";
 
 /** Besides the first answers, so many of the last are shown. */
 const SHOWN = 10;

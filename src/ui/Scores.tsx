@@ -6,7 +6,7 @@ import { type Check, isRight, type Share, shareOf } from "./asking.ts";
 import { count } from "./format.ts";
 import { bundledSetOf } from "./material.ts";
 import { Panel } from "./Panel.tsx";
-import type { PageState } from "./store.ts";
+import type { PageState } from "./pageState.ts";
 
 /** Before and after, as a number: for data that can be scored. */
 export function Scores({ store }: { store: StoreApi<PageState> }) {

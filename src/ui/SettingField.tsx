@@ -4,8 +4,8 @@ import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import { type Json, sameJson } from "../base/json.ts";
 import { EVALUATED_SHARE } from "./material.ts";
+import type { PageState } from "./pageState.ts";
 import { type FormField, labelOf, parseValue, settingOf, writeValue } from "./settings.ts";
-import type { PageState } from "./store.ts";
 import { faultWords } from "./TargetsPanel.tsx";
 
 interface SettingFieldProps {

@@ -5,9 +5,9 @@ import { Chooser } from "./Chooser.tsx";
 import { adapterWords, singleFile, wholeFolder } from "./files.ts";
 import { recommendedFor } from "./material.ts";
 import { Panel } from "./Panel.tsx";
+import type { PageState } from "./pageState.ts";
 import { SettingField } from "./SettingField.tsx";
 import { BASIC_KEYS, FORM_FIELDS, fieldOf, type Section, sameSettings } from "./settings.ts";
-import type { PageState } from "./store.ts";
 
 const ADVANCED: readonly { section: Section; title: string }[] = [
   { section: "lora", title: "LoRA" },

@@ -3,7 +3,7 @@ import type { StoreApi } from "zustand/vanilla";
 import type { MemoryEstimate, RowCounts, RunSummary } from "../worker/api.ts";
 import { bytes, count, percent } from "./format.ts";
 import { Panel } from "./Panel.tsx";
-import type { PageState } from "./store.ts";
+import type { PageState } from "./pageState.ts";
 import { Trainables } from "./Trainables.tsx";
 
 const MEMORY_WORDS: Record<keyof MemoryEstimate, string> = {

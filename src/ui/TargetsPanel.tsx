@@ -7,8 +7,8 @@ import type { PreviewedModule, PreviewFault, TargetPreview } from "../worker/api
 import { bytes, count } from "./format.ts";
 import { Panel } from "./Panel.tsx";
 import { Problem } from "./Problem.tsx";
+import { isLocked, type PageState } from "./pageState.ts";
 import { BASIC_KEYS } from "./settings.ts";
-import { isLocked, type PageState } from "./store.ts";
 import {
   adaptingCostOf,
   blockWords,

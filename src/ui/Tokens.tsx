@@ -4,8 +4,8 @@ import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import type { Result, RowTokens } from "../worker/api.ts";
 import { count } from "./format.ts";
+import type { PageState } from "./pageState.ts";
 import { fieldOf, settingOf } from "./settings.ts";
-import type { PageState } from "./store.ts";
 
 /** So many tokens are drawn at once: a row may be a book. */
 const DRAWN_TOKENS = 600;

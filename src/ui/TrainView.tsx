@@ -6,12 +6,12 @@ import { Answers } from "./Answers.tsx";
 import { DataPanel } from "./DataPanel.tsx";
 import { ModelPanel } from "./ModelPanel.tsx";
 import { Progressing } from "./Progressing.tsx";
+import { isLocked, type PageState } from "./pageState.ts";
 import { RunProblem } from "./RunProblem.tsx";
 import { Samples } from "./Samples.tsx";
 import { Scores } from "./Scores.tsx";
 import { SettingsPanel } from "./SettingsPanel.tsx";
 import { Summary } from "./Summary.tsx";
-import { isLocked, type PageState } from "./store.ts";
 import { TargetsPanel } from "./TargetsPanel.tsx";
 import { AuditProblem } from "./Trainables.tsx";
 

@@ -4,7 +4,7 @@ import type { StoreApi } from "zustand/vanilla";
 import type { AuditedTensor, RunSummary } from "../worker/api.ts";
 import { auditWords } from "./auditWords.ts";
 import { count, percent, shortNumber } from "./format.ts";
-import type { PageState } from "./store.ts";
+import type { PageState } from "./pageState.ts";
 
 interface TrainablesProps {
   readonly store: StoreApi<PageState>;

@@ -15,7 +15,8 @@ import type {
 import { type AskedPrompt, SideBySide } from "./asking.ts";
 import type { Bundle } from "./bundle.ts";
 import { strengthWords } from "./format.ts";
-import { type PageState, questionOf } from "./store.ts";
+import { Latest } from "./latest.ts";
+import { type PageState, questionOf } from "./pageState.ts";
 
 export interface HeldAdapter {
   /** The page's own name for it: the worker's changes when another model is chosen. */
@@ -90,8 +91,8 @@ export function createAdapterStore(
   bundle: Bundle,
 ): StoreApi<AdapterState> {
   let keys = 0;
-  let openings = 0;
-  let asks = 0;
+  const openings = new Latest();
+  const asks = new Latest();
   const sideBySide = new SideBySide(worker);
 
   const store = createStore<AdapterState>()((set, get) => {
@@ -101,9 +102,9 @@ export function createAdapterStore(
       });
     }
 
-    async function openOne({ key, source }: HeldAdapter, of: number): Promise<void> {
+    async function openOne({ key, source }: HeldAdapter, isLatest: () => boolean): Promise<void> {
       const opened = await worker.openAdapter(source);
-      if (of !== openings) return;
+      if (!isLatest()) return;
       // It may have been removed meanwhile.
       if (opened.ok && !get().held.some((held) => held.key === key))
         void worker.closeAdapter(opened.value.id);
@@ -129,11 +130,11 @@ export function createAdapterStore(
           await get().reopen();
           return;
         }
-        const of = openings;
-        for (const adapter of added) await openOne(adapter, of);
+        const isLatest = openings.current();
+        for (const adapter of added) await openOne(adapter, isLatest);
       },
       reopen: async () => {
-        const of = ++openings;
+        const isLatest = openings.begin();
         sideBySide.forget();
         get().stop();
         const unread = get().held.map((adapter) => ({ ...adapter, opened: undefined, changes: undefined }));
@@ -144,10 +145,10 @@ export function createAdapterStore(
         } catch (thrown) {
           base = failure(thrown);
         }
-        if (of !== openings) return;
+        if (!isLatest()) return;
         set({ base });
         if (!base.ok) return;
-        for (const adapter of unread) await openOne(adapter, of);
+        for (const adapter of unread) await openOne(adapter, isLatest);
       },
       addTrained: async () => {
         const trained = await page.getState().takeAdapter();
@@ -169,13 +170,13 @@ export function createAdapterStore(
       askChanges: async (key) => {
         const adapter = get().held.find((held) => held.key === key);
         if (!adapter?.opened?.ok || adapter.changes) return;
-        const of = openings;
+        const isSameBase = openings.current();
         const changes = await worker.adapterChanges(adapter.opened.value.id);
-        if (of === openings) change(key, { changes });
+        if (isSameBase()) change(key, { changes });
       },
       ask: async () => {
         get().stop();
-        const asked = ++asks;
+        const isLatest = asks.begin();
         const question = questionOf(page.getState());
         if (question.prompts.length === 0) return;
         const words = usesWords(get().held);
@@ -184,16 +185,16 @@ export function createAdapterStore(
           question,
           { base: { adapters: [] }, tuned: { adapters: usesOf(get().held) } },
           {
-            onProgress: (progress) => asked === asks && set({ progress }),
+            onProgress: (progress) => isLatest() && set({ progress }),
             onAnswers: (answers) => set({ asked: { words, answers } }),
-            isStopped: () => asked !== asks,
+            isStopped: () => !isLatest(),
           },
         );
-        if (asked === asks) set({ isAsking: false, progress: undefined, problem: failed });
+        if (isLatest()) set({ isAsking: false, progress: undefined, problem: failed });
       },
       stop: () => {
         if (!get().isAsking) return;
-        asks++;
+        asks.end();
         set({ isAsking: false, progress: undefined });
         void worker.stopAnswers();
       },

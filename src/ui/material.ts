@@ -5,17 +5,12 @@ import { BUNDLED_SETS, type BundledSet } from "../data/bundled.ts";
 import type { AdapterSource, DataRequest, Folder, OpenRequest } from "../worker/api.ts";
 import type { Bundle } from "./bundle.ts";
 import { type OwnRow, ownRowsFile } from "./rows.ts";
-import type { Settings } from "./settings.ts";
+import type { Reading, Settings } from "./settings.ts";
 
 export type DataChoice =
   | { readonly kind: "bundled"; readonly id: string }
   | { readonly kind: "written" }
   | { readonly kind: "files"; readonly files: readonly File[] };
-
-/** Keys of a run file's `train` that say how rows are read: they go with the data, not with the settings. */
-export const READING_KEYS = ["data_format", "column_mapping", "dataset_text_field", "eval_split"] as const;
-/** What of them is stated. */
-export type Reading = { readonly [key in (typeof READING_KEYS)[number]]?: JsonObject[string] };
 
 /** Where rows are held out and nothing else is said, they are looked at after every eighth of the run. */
 export const EVALUATED_SHARE = 0.125;

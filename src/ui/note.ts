@@ -5,7 +5,7 @@
  */
 import type { StoreApi } from "zustand/vanilla";
 import { bundledSetOf } from "./material.ts";
-import { isLocked, type PageState } from "./store.ts";
+import { isLocked, type PageState } from "./pageState.ts";
 
 export interface RunNote {
   /** What was trained on: a bundled set's title, or "data of your own". */

@@ -3,17 +3,18 @@ import type { StoreApi } from "zustand/vanilla";
 import { failure } from "../base/errors.ts";
 import type { PreviewRequest, Result, TargetPreview, TrainApi } from "../worker/api.ts";
 import type { Bundle } from "./bundle.ts";
-import type { PageState } from "./store.ts";
+import { Latest } from "./latest.ts";
+import type { PageState } from "./pageState.ts";
 
 /** Short enough to follow what one types. */
 const TYPING_MS = 100;
 
 export function keepTargets(store: StoreApi<PageState>, worker: TrainApi, bundle: Bundle): void {
-  let asked = 0;
+  const previews = new Latest();
   let typing: ReturnType<typeof setTimeout> | undefined;
 
   async function preview(): Promise<void> {
-    const of = ++asked;
+    const isLatest = previews.begin();
     const { choices, settings } = store.getState();
     let targets: Result<TargetPreview>;
     try {
@@ -26,7 +27,7 @@ export function keepTargets(store: StoreApi<PageState>, worker: TrainApi, bundle
     } catch (thrown) {
       targets = failure(thrown);
     }
-    if (of === asked) store.setState({ targets });
+    if (isLatest()) store.setState({ targets });
   }
 
   store.subscribe(({ choices, settings }, before) => {

@@ -4,7 +4,6 @@ import { type Json, type JsonObject, sameJson } from "../base/json.ts";
 import { LORA_FIELDS, LORA_KEYS, type LoraField } from "../lora/fields.ts";
 import { TRAIN_FIELDS, TRAIN_KEYS, type TrainField } from "../train/fields.ts";
 import { expectedOf, parseRunFile, schemaOf } from "../train/runFile.ts";
-import { READING_KEYS, type Reading } from "./material.ts";
 
 /** A run file: only what differs from the defaults need stand in it. */
 export interface Settings {
@@ -13,6 +12,11 @@ export interface Settings {
 }
 
 export type Section = keyof Settings;
+
+/** Keys of a run file's `train` that say how rows are read: they go with the data, not with the settings. */
+export const READING_KEYS = ["data_format", "column_mapping", "dataset_text_field", "eval_split"] as const;
+/** What of them is stated. */
+export type Reading = { readonly [key in (typeof READING_KEYS)[number]]?: JsonObject[string] };
 
 export interface FormField {
   readonly section: Section;

@@ -86,10 +86,30 @@ export function floorViolations(path: string, source: string): string[] {
   });
 }
 
-function inner(path: string, folder: string, name: string): string | undefined {
+/** Files that need each other in a circle, as "a → b → a". `sources` is the text of each file by its path. */
+export function importCircles(sources: ReadonlyMap<string, string>): string[] {
+  const circles: string[] = [];
+  const seen = new Set<string>();
+  const visit = (path: string, way: readonly string[]): void => {
+    const start = way.indexOf(path);
+    if (start >= 0) circles.push([...way.slice(start), path].join(" → "));
+    const source = sources.get(path);
+    if (source === undefined || seen.has(path)) return;
+    seen.add(path);
+    for (const name of importsOf(path, source)) visit(targetOf(path, name), [...way, path]);
+  };
+  for (const path of sources.keys()) visit(path, []);
+  return circles;
+}
+
+/** The path of a file that another names. */
+function targetOf(path: string, name: string): string {
   const file = name.replace(/\?.*$/, "");
-  const target = file.startsWith("/") ? file.slice(1) : posix.join(posix.dirname(path), file);
-  const [top, wanted] = target.split("/");
+  return file.startsWith("/") ? file.slice(1) : posix.join(posix.dirname(path), file);
+}
+
+function inner(path: string, folder: string, name: string): string | undefined {
+  const [top, wanted] = targetOf(path, name).split("/");
   if (top !== "src") return "it leaves src/";
   if (wanted === undefined || (wanted !== "base" && floorOf(wanted) < 0)) return "it stands on no floor";
   if (wanted === folder || wanted === "base") return undefined;

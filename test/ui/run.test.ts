@@ -6,7 +6,8 @@ import { shareOf } from "../../src/ui/asking.ts";
 import type { Bundle } from "../../src/ui/bundle.ts";
 import { recommendedFor } from "../../src/ui/material.ts";
 import { wouldLose } from "../../src/ui/note.ts";
-import { createPageStore, type PageState, type Phase } from "../../src/ui/store.ts";
+import type { PageState, Phase } from "../../src/ui/pageState.ts";
+import { createPageStore } from "../../src/ui/store.ts";
 import type { Report, SampleReport } from "../../src/worker/api.ts";
 import { evaluationReport, RecordedWorker, type Recording, stepReport } from "./recordedWorker.ts";
 

@@ -3,13 +3,14 @@ import { BUNDLED_SETS } from "../../src/data/bundled.ts";
 import { LORA_FIELDS } from "../../src/lora/fields.ts";
 import { TRAIN_KEYS } from "../../src/train/fields.ts";
 import { parseRunFile } from "../../src/train/runFile.ts";
-import { FIRST_CHOICES, READING_KEYS, recommendedFor } from "../../src/ui/material.ts";
+import { FIRST_CHOICES, recommendedFor } from "../../src/ui/material.ts";
 import {
   BASIC_KEYS,
   changed,
   FORM_FIELDS,
   fieldOf,
   parseValue,
+  READING_KEYS,
   sameSettings,
   settingOf,
   settingsOf,
