@@ -48,7 +48,7 @@ export interface AdapterState {
   readonly progress: Progress | undefined;
   readonly problem: Failure | undefined;
   add(sources: readonly AdapterSource[]): Promise<void>;
-  /** Opens the model that is chosen now as the base, and all adapters on it. */
+  /** Opens the model that is chosen now as the base, and all adapters on it. Without adapters the base waits for one. */
   reopen(): Promise<void>;
   /** The adapter of the page's own run, as it would be downloaded now. */
   addTrained(): Promise<void>;
@@ -139,6 +139,7 @@ export function createAdapterStore(
         get().stop();
         const unread = get().held.map((adapter) => ({ ...adapter, opened: undefined, changes: undefined }));
         set({ held: unread, base: undefined, asked: undefined, problem: undefined });
+        if (unread.length === 0) return;
         let base: Result<BaseFacts>;
         try {
           base = await worker.openBase(page.getState().choices.model ?? (await bundle.model()));
@@ -204,7 +205,7 @@ export function createAdapterStore(
   page.subscribe(({ choices, problem }, before) => {
     const isOther = choices.model !== before.choices.model;
     const isLost = problem !== before.problem && problem?.code === "device-lost";
-    if ((isOther || isLost) && store.getState().held.length > 0) void store.getState().reopen();
+    if (isOther || isLost) void store.getState().reopen();
   });
   return store;
 }

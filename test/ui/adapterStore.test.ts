@@ -35,6 +35,16 @@ describe("the page's adapters", () => {
     expect(worker.bases).toEqual(["toy", "other"]);
   });
 
+  it("are opened on the model that is chosen, also where none was left when it was", async () => {
+    const { worker, page, state } = opened();
+    await state().add([zip("one.zip")]);
+    state().remove(state().held[0]!.key);
+    page.getState().choose({ model: { label: "other", files: [] } });
+    expect(state().base).toBeUndefined();
+    await state().add([zip("two.zip")]);
+    expect(worker.bases).toEqual(["toy", "other"]);
+  });
+
   it("count as much as their sliders say, without the layers that are off", async () => {
     const { state } = opened();
     await state().add([zip("one.zip"), zip("two.zip")]);
