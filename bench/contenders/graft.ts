@@ -5,7 +5,7 @@ import { Kernels } from "../../src/gpu/kernels.ts";
 import { loraKey } from "../../src/lora/adapterKeys.ts";
 import { selectModules } from "../../src/lora/targets.ts";
 import { parseModelConfig } from "../../src/models/config.ts";
-import { Model } from "../../src/models/transformer.ts";
+import { Model } from "../../src/models/model.ts";
 import { AdaptedModel } from "../../src/train/adaptedModel.ts";
 import { parseRunFile } from "../../src/train/runFile.ts";
 import { Trainer } from "../../src/train/trainer.ts";

@@ -9,9 +9,9 @@ import type { ModuleDescriptor } from "../lora/modules.ts";
 import { transpose } from "./frozen.ts";
 import { type GgufModule, ggufModules } from "./ggufNames.ts";
 import { frequencyDivisors, ggufSettings } from "./ggufSettings.ts";
+import { Model } from "./model.ts";
 import type { ModelConfig } from "./modelConfig.ts";
 import { describeModules, modelNames } from "./skeleton.ts";
-import { Model } from "./transformer.ts";
 
 /**
  * The model of a file that was written for `config`, whether or not its head is the embedding still. Throws FormatError

@@ -11,8 +11,8 @@ import { type RowTensor, rowBlocks } from "../lora/merge.ts";
 import type { LoadedAdapter } from "../lora/readAdapter.ts";
 import { checkpointTensor } from "./frozen.ts";
 import { checkHalves, type MergedModel, mergedModel } from "./mergedModel.ts";
+import type { Model } from "./model.ts";
 import { modelNames } from "./skeleton.ts";
-import type { Model } from "./transformer.ts";
 
 const CONFIG = "config.json";
 const LICENCE = /^(licen[cs]e|notice|use_policy)/i;

@@ -10,9 +10,9 @@ import { ggufArchitecture, ggufModules } from "./ggufNames.ts";
 import { frequencyDivisors, ggufContext, ggufSettings } from "./ggufSettings.ts";
 import { ggufTokenizer, type TokenizerSource, tokenizerSource } from "./ggufTokenizer.ts";
 import { checkHalves, type MergedModel, mergedModel } from "./mergedModel.ts";
+import type { Model } from "./model.ts";
 import type { ModelConfig } from "./modelConfig.ts";
 import { modelNames } from "./skeleton.ts";
-import type { Model } from "./transformer.ts";
 
 /** `general.file_type`: what most of a file's weights are. */
 const FILE_TYPES: Record<WrittenGgmlType, number> = { F32: 0, F16: 1, Q8_0: 7 };

@@ -4,8 +4,8 @@ import { type Json, sameJson } from "../base/json.ts";
 import { mergedTensors, type RowTensor, storedTensor } from "../lora/merge.ts";
 import type { ModuleDescriptor } from "../lora/modules.ts";
 import type { LoadedAdapter } from "../lora/readAdapter.ts";
+import type { Model } from "./model.ts";
 import { modelNames } from "./skeleton.ts";
-import type { Model } from "./transformer.ts";
 
 export interface MergedModel {
   /** The tensors that the adapter has made others, by Transformers' names; a head that is no longer the embedding too. */

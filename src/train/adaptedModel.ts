@@ -8,7 +8,9 @@ import type { Value } from "../graph/value.ts";
 import type { LoraContext } from "../lora/layer.ts";
 import type { Selection } from "../lora/selection.ts";
 import { FrozenWeights } from "../models/frozen.ts";
-import { type KeyValueCache, layOutTrainables, type Model, Tracer } from "../models/transformer.ts";
+import type { Model } from "../models/model.ts";
+import { layOutTrainables } from "../models/trainables.ts";
+import { type KeyValueCache, Tracer } from "../models/transformer.ts";
 import type { Head } from "../ops/crossEntropy.ts";
 import { DoraNorms } from "./doraNorms.ts";
 import { type TracedInputs, traceInputs } from "./tracedInputs.ts";
@@ -108,8 +110,8 @@ export class AdaptedModel {
     const tracer = this.tracer(graph, selection, trains);
     const hidden = tracer.hidden({ ...inputs, lora, ...(cache ? { cache } : {}) }, longest);
     const head = tracer.head(lora);
-    this.unbound.parameters.push(...tracer.parameters.values());
-    this.unbound.norms.push(...tracer.norms.values());
+    this.unbound.parameters.push(...tracer.parameters);
+    this.unbound.norms.push(...tracer.norms);
     return { inputs, hidden, head };
   }
 
@@ -190,18 +192,18 @@ export class AdaptedModel {
     if (!this.options.frozen) this.frozen.destroy();
   }
 
-  private tracer(graph: Graph, selection: Selection, trained: boolean): Tracer {
+  private tracer(graph: Graph, selection: Selection, withGradients: boolean): Tracer {
     const { model, frozen, layout } = this;
     const { maxBinding } = this.gpu.traits;
-    return new Tracer({ graph, model, frozen, layout, selection, trained, maxBinding });
+    return new Tracer({ graph, model, frozen, layout, selection, withGradients, maxBinding });
   }
 
   private traceNorms(): DoraNorms {
     const graph = new Graph(1, 1);
     const tracer = this.tracer(graph, this.selection, false);
     tracer.updateNorms(this.scales(graph));
-    this.unbound.parameters.push(...tracer.parameters.values());
-    return new DoraNorms(this.gpu, graph, [...tracer.norms.values()]);
+    this.unbound.parameters.push(...tracer.parameters);
+    return new DoraNorms(this.gpu, graph, tracer.norms);
   }
 
   /** lora_alpha / r of every adapted module, as a graph sees them. */

@@ -3,8 +3,8 @@ import { tokensRead } from "../data/inputs.ts";
 import type { TokenisedRow } from "../data/tokenize.ts";
 import { type AdapterEntry, otherHalf } from "../lora/adapterKeys.ts";
 import type { Selection } from "../lora/selection.ts";
+import type { Model } from "../models/model.ts";
 import { modelNames } from "../models/skeleton.ts";
-import type { Model } from "../models/transformer.ts";
 import type { GroupRates } from "./parameterGroups.ts";
 
 /** `either`: whether rounding leaves anything of so small a change is not known beforehand. */

@@ -8,7 +8,7 @@ import { readAdapter } from "../lora/readAdapter.ts";
 import { adapterOfGguf } from "../lora/readGguf.ts";
 import { modelOfGguf } from "../models/ggufModel.ts";
 import { ggufNames } from "../models/ggufNames.ts";
-import type { Model } from "../models/transformer.ts";
+import type { Model } from "../models/model.ts";
 import { AdaptedModel } from "./adaptedModel.ts";
 import { EXPORT_FORMATS, type ExportFormat, exportFiles, GGUF_TYPES, type Handed } from "./exportFiles.ts";
 import { engineValues } from "./initialValues.ts";

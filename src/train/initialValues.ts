@@ -18,7 +18,7 @@ import type { LoraTarget, Selection } from "../lora/selection.ts";
 import { type Adapter, baseRows, baseValues } from "../lora/strength.ts";
 import { transposed } from "../lora/transposed.ts";
 import { transpose } from "../models/frozen.ts";
-import type { Model } from "../models/transformer.ts";
+import type { Model } from "../models/model.ts";
 import type { AdaptedModel, StartingValues } from "./adaptedModel.ts";
 import type { RunConfig } from "./runFile.ts";
 

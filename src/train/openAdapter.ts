@@ -1,7 +1,7 @@
 /** An adapter to start from, read and compared with what the run file states. */
 import { compareWithAdapter } from "../lora/compare.ts";
 import { type AdapterFiles, type LoadedAdapter, loadAdapter, readAdapter } from "../lora/readAdapter.ts";
-import type { Model } from "../models/transformer.ts";
+import type { Model } from "../models/model.ts";
 import { type AdapterSource, adapterFolder } from "./adapterFolder.ts";
 import type { OpenedModel } from "./openModel.ts";
 import type { RunConfig } from "./runFile.ts";

@@ -6,8 +6,8 @@ import { type FoundTemplate, findChatTemplate } from "../data/chat.ts";
 import { loadTokenizer, type TextTokenizer } from "../data/tokenizer.ts";
 import { openCheckpointTensors } from "../formats/checkpoint.ts";
 import { parseModelConfig } from "../models/config.ts";
+import { Model } from "../models/model.ts";
 import type { ModelConfig } from "../models/modelConfig.ts";
-import { Model } from "../models/transformer.ts";
 import { readGenerationConfig, type SamplingSettings } from "./samplingSettings.ts";
 
 export interface OpenedModel {

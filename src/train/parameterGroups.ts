@@ -7,7 +7,7 @@ import { type AdapterEntry, adapterEntries } from "../lora/adapterKeys.ts";
 import { checkValue, unknownKey } from "../lora/config.ts";
 import { compilePythonPattern } from "../lora/pythonPattern.ts";
 import type { Selection } from "../lora/selection.ts";
-import type { Model } from "../models/transformer.ts";
+import type { Model } from "../models/model.ts";
 
 /** One of the run file's `param_groups`. A number that is null stays what it would be without the group. */
 export type ParamGroupSetting = {

@@ -4,7 +4,7 @@ import { reexportConfig } from "../lora/exportConfig.ts";
 import { plainLora } from "../lora/plainLora.ts";
 import { type AdapterFiles, type LoadedAdapter, readAdapter } from "../lora/readAdapter.ts";
 import { writeAdapter } from "../lora/writeAdapter.ts";
-import type { Model } from "../models/transformer.ts";
+import type { Model } from "../models/model.ts";
 import { setStart, startOfLoaded } from "./initialValues.ts";
 
 export interface PlainAdapter {

@@ -4,7 +4,7 @@ import type { JsonObject } from "../base/json.ts";
 import { CONFIG_FILE } from "../lora/adapterKeys.ts";
 import { previewTargets, type TargetPreview } from "../lora/preview.ts";
 import { readAdapter } from "../lora/readAdapter.ts";
-import { Model } from "../models/transformer.ts";
+import { Model } from "../models/model.ts";
 import { type AdapterSource, adapterFolder } from "./adapterFolder.ts";
 import { readModelConfig } from "./openModel.ts";
 

@@ -7,7 +7,8 @@ import { parseLoraConfig } from "../../src/lora/config.ts";
 import { previewTargets, type TargetPreview } from "../../src/lora/preview.ts";
 import { selectModules } from "../../src/lora/targets.ts";
 import { parseModelConfig } from "../../src/models/config.ts";
-import { layOutTrainables, Model } from "../../src/models/transformer.ts";
+import { Model } from "../../src/models/model.ts";
+import { layOutTrainables } from "../../src/models/trainables.ts";
 import { MODELS, runOn } from "./fixtures.ts";
 
 const preview = (model: keyof typeof MODELS, lora: JsonObject): TargetPreview =>

@@ -7,7 +7,7 @@ import { openCheckpointTensors } from "../../src/formats/checkpoint.ts";
 import { arraySource, mapFileSet } from "../../src/formats/sources.ts";
 import { loadAdapter, readAdapter } from "../../src/lora/readAdapter.ts";
 import { parseModelConfig } from "../../src/models/config.ts";
-import { Model } from "../../src/models/transformer.ts";
+import { Model } from "../../src/models/model.ts";
 
 const FIXTURES = "test/models/fixtures/merged";
 export const BASES = "reference/dumps/bases";

@@ -8,7 +8,7 @@ import { reexportConfig } from "../../src/lora/exportConfig.ts";
 import { loadAdapter, readAdapter } from "../../src/lora/readAdapter.ts";
 import { writeAdapter } from "../../src/lora/writeAdapter.ts";
 import { parseModelConfig } from "../../src/models/config.ts";
-import { Model } from "../../src/models/transformer.ts";
+import { Model } from "../../src/models/model.ts";
 
 const DUMPS = "reference/dumps";
 const RUNS = readdirSync(`${DUMPS}/runs`).sort();

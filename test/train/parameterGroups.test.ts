@@ -4,7 +4,7 @@ import type { JsonObject } from "../../src/base/json.ts";
 import { parseLoraConfig } from "../../src/lora/config.ts";
 import { selectModules } from "../../src/lora/targets.ts";
 import { parseModelConfig } from "../../src/models/config.ts";
-import { Model } from "../../src/models/transformer.ts";
+import { Model } from "../../src/models/model.ts";
 import { parameterGroups } from "../../src/train/parameterGroups.ts";
 import { parseRunFile } from "../../src/train/runFile.ts";
 
