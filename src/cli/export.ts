@@ -19,6 +19,7 @@ import { exportChecked } from "../train/exports.ts";
 import { engineValues } from "../train/initialValues.ts";
 import { fitAdapter } from "../train/openAdapter.ts";
 import { openModel } from "../train/openModel.ts";
+import { withStarts } from "../train/plainAdapter.ts";
 import { checkPrompts } from "../train/selfCheck.ts";
 import { checkWords } from "./checkWords.ts";
 import { type NodeDevice, requestNodeDevice } from "./device.ts";
@@ -91,7 +92,7 @@ async function written(
   if (!node) return writtenUnrun(format, handed, write);
   const gpu = new Gpu(node.device);
   const { model, tokenizer } = handed.opened;
-  const adapter = await fitAdapter(await readAdapter(handed.adapter), model);
+  const adapter = await withStarts(await fitAdapter(await readAdapter(handed.adapter), model), model);
   const live = new AdaptedModel({
     ...{ gpu, kernels: new Kernels(gpu), model, selection: adapter.selection },
     ...{ initial: engineValues(model, adapter), loraDropout: 0, trains: false },

@@ -17,16 +17,21 @@ export interface PlainAdapter {
  * LoRA of twice the rank.
  */
 export async function plainAdapter({ files, adapter }: PlainAdapter, model: Model): Promise<PlainAdapter> {
-  const ofBase = adapter.selection.lora.filter(({ fromBase }) => fromBase !== null);
-  if (ofBase.length === 0) return { files, adapter };
-  const values = new Map(adapter.values);
-  for (const target of ofBase) setStart(values, target, await startOfLoaded(model, target));
-  const content = { json: reexportConfig(files.given), selection: adapter.selection, values };
+  const { selection, values } = await withStarts(adapter, model);
+  if (selection.lora.every(({ fromBase }) => fromBase === null)) return { files, adapter };
+  const content = { json: reexportConfig(files.given), selection, values };
   const plain = plainLora(content, files.config);
-  const { json, selection } = plain;
-  const written = await writeAdapter(json, selection, (key) => plain.values.get(key)!, adapter);
+  const written = await writeAdapter(plain.json, plain.selection, (key) => plain.values.get(key)!, adapter);
   return {
     files: await readAdapter(bytesFileSet(files.label, written)),
-    adapter: { ...adapter, selection, values: plain.values },
+    adapter: { ...adapter, selection: plain.selection, values: plain.values },
   };
+}
+
+/** The same adapter with what its A and B began as, where that was a part of the base: computed again, and ready to run. */
+export async function withStarts(adapter: LoadedAdapter, model: Model): Promise<LoadedAdapter> {
+  const values = new Map(adapter.values);
+  for (const target of adapter.selection.lora)
+    if (target.fromBase !== null) setStart(values, target, await startOfLoaded(model, target));
+  return { ...adapter, values };
 }

@@ -9,13 +9,17 @@ import { afterAll, expect, it } from "vitest";
 const folder = mkdtempSync(join(tmpdir(), "graft-export-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
+const PATTERNS = "test/lora/fixtures/gguf/llama_patterns";
+// As PEFT saves it: what A and B began as is taken from the base once more.
+const PISSA = "reference/dumps/runs/llama_pissa/final";
+
 it.each([
-  [["--to", "gguf"], "adapter.gguf"],
-  [["--to", "merged"], "merged"],
-  [["--to", "merged-gguf", "--dtype", "f32"], "whole.gguf"],
-])("runs what it has written before it is there: %j", async (to, name) => {
+  [PATTERNS, ["--to", "gguf"], "adapter.gguf"],
+  [PATTERNS, ["--to", "merged"], "merged"],
+  [PATTERNS, ["--to", "merged-gguf", "--dtype", "f32"], "whole.gguf"],
+  [PISSA, ["--to", "gguf"], "pissa.gguf"],
+])("runs what it has written before it is there: %s %j", async (adapter, to, name) => {
   const out = join(folder, name);
-  const adapter = "test/lora/fixtures/gguf/llama_patterns";
   const given = [adapter, "--model", "reference/dumps/bases/llama", ...to, "--out", out];
   const { stdout } = await promisify(execFile)(process.execPath, [
     "scripts/run.mjs",
