@@ -100,12 +100,28 @@ export function fileEntries(
 }
 
 /**
- * A parameter of the base model under its own name, or below an adapted module, as PEFT writes copies of `lm_head` and
- * `embed_tokens` along: the module's name and the parameter's, or undefined for any other key.
+ * A parameter of the base model under its own name, or below the layers that PEFT has put around its module, as PEFT
+ * writes copies of `lm_head` and `embed_tokens` along: the module's name and the parameter's, or undefined for any
+ * other key.
  */
 export function baseParameterOf(key: string): { module: string; name: string; isBelow: boolean } | undefined {
-  const match = /^base_model\.model\.(.+?)(\.base_layer)?\.(weight|bias)$/.exec(key);
+  const match =
+    /^base_model\.model\.(.+?)((?:\.base_layer|\.original_module|\.token_adapter)*)\.(weight|bias)$/.exec(
+      key,
+    );
   if (!match) return undefined;
   const [, module = "", below, parameter] = match;
-  return { module, name: `${module}.${parameter}`, isBelow: below !== undefined };
+  return { module, name: `${module}.${parameter}`, isBelow: below !== "" };
+}
+
+/**
+ * The module of a tensor that trained, where `save_embedding_layers` has written it once more under the name that it has
+ * within PEFT, which PEFT itself does not read again; undefined for any other key.
+ */
+export function writtenTwice(key: string): string | undefined {
+  const ending =
+    /\.(?:modules_to_save\.(?:weight|bias)|(?:base_layer\.)?token_adapter\.trainable_tokens_delta)$/;
+  return key.startsWith(PREFIX) && ending.test(key)
+    ? key.slice(PREFIX.length).replace(ending, "")
+    : undefined;
 }

@@ -21,7 +21,7 @@ export function selectBiases(
   };
   if (bias === "lora_only") return biased.filter(({ name }) => adapted.has(name)).map(ofModule);
   const whole = saved.find(({ parameter }) => parameter === "bias");
-  if (whole) {
+  if (whole && context.origin === "run") {
     const fault = new ConfigError(
       "bad-combination",
       `${context.path}.bias is ${show(bias)}, and modules_to_save takes ${whole.module.name}, which has a bias: PEFT saves that bias three times over.`,
@@ -29,7 +29,8 @@ export function selectBiases(
     );
     refuse(context, fault);
   }
-  return biased.map(ofModule);
+  const savedModules = new Set(saved.map(({ module }) => module));
+  return biased.filter((module) => !savedModules.has(module)).map(ofModule);
 }
 
 /** What PEFT lets pass: biases that are asked for and not there, and such as cannot be merged. */

@@ -13,6 +13,7 @@ import {
   loraKey,
   otherHalf,
   WEIGHTS_FILE,
+  writtenTwice,
 } from "./adapterKeys.ts";
 import { type LoraConfig, parseAdapterConfig } from "./config.ts";
 import type { ModuleDescriptor } from "./modules.ts";
@@ -94,7 +95,7 @@ export async function loadAdapter(
   });
   const entries = fileEntries(selection);
   const copies = copiesIn(adapter, entries, selection, modules);
-  checkKeys(adapter, entries, copies);
+  checkKeys(adapter, entries, copies, selection);
   for (const tensor of adapter.tensors.values()) checkType(adapter, tensor);
   for (const entry of entries) checkShape(adapter, entry);
   const warnings = [...adapter.warnings, ...selection.warnings];
@@ -114,30 +115,36 @@ export async function loadAdapter(
 
 /**
  * Copies of base parameters that PEFT writes beside an adapter, with their names in the base: of an adapted embedding
- * or head below `base_layer`, with `save_embedding_layers` of others too.
+ * or head below `base_layer`, with `save_embedding_layers` of others too, and of those that train.
  */
 function copiesIn(
   { tensors }: AdapterFiles,
   entries: readonly AdapterEntry[],
-  { lora }: Selection,
+  selection: Selection,
   modules: readonly ModuleDescriptor[],
 ): Map<string, string> {
   const own = new Set(entries.map(({ key }) => key));
-  const adapted = new Set(lora.map(({ module }) => module.name));
+  const adapted = new Set(selection.lora.map(({ module }) => module.name));
+  const wrapped = trainedModules(selection);
   const tables = modules.filter(({ kind }) => kind === "embedding" || kind === "head");
   const free = new Set(tables.map(({ name }) => name).filter((name) => !adapted.has(name)));
   const copies = new Map<string, string>();
   for (const key of tensors.keys()) {
     const base = own.has(key) ? undefined : baseParameterOf(key);
-    if (base && (base.isBelow ? adapted : free).has(base.module)) copies.set(key, base.name);
+    if (base && (base.isBelow ? wrapped : free).has(base.module)) copies.set(key, base.name);
   }
   return copies;
+}
+
+function trainedModules({ lora, whole, tokens }: Selection): ReadonlySet<string> {
+  return new Set([...lora, ...whole, ...tokens].map(({ module }) => module.name));
 }
 
 function checkKeys(
   adapter: AdapterFiles,
   entries: readonly AdapterEntry[],
   copies: ReadonlyMap<string, string>,
+  selection: Selection,
 ): void {
   for (const entry of entries) {
     if (adapter.tensors.has(entry.key)) continue;
@@ -152,8 +159,9 @@ function checkKeys(
     );
   }
   const expected = new Set(entries.map(({ key }) => key));
+  const trained = trainedModules(selection);
   for (const key of adapter.tensors.keys()) {
-    if (expected.has(key) || copies.has(key)) continue;
+    if (expected.has(key) || copies.has(key) || trained.has(writtenTwice(key) ?? "")) continue;
     throw new FormatError(
       "unknown-tensor",
       `${adapter.label}: ${WEIGHTS_FILE} holds ${show(key)}, which belongs to no module that ${CONFIG_FILE} names.`,

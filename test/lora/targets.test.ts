@@ -97,6 +97,18 @@ describe("a new run", () => {
     expect(biases({ bias: "lora_only", modules_to_save: ["ln_f"] })).toHaveLength(3);
   });
 
+  it("opens an adapter that has a bias by bias and by modules_to_save: PEFT reads it as the latter", () => {
+    const { whole } = adapterOn("gpt2", {
+      target_modules: ["c_attn"],
+      bias: "all",
+      modules_to_save: ["ln_f"],
+    });
+    const ofNorm = whole.filter(({ module }) => module.name === "transformer.ln_f");
+    expect(ofNorm.map(({ key }) => key)).toEqual(
+      ["weight", "bias"].map((parameter) => `base_model.model.transformer.ln_f.${parameter}`),
+    );
+  });
+
   it("warns of biases that are not there, and of such as cannot be merged", () => {
     expect(runOn("llama", { bias: "all" }).warnings.join()).toContain("no module has a bias");
     expect(runOn("llama", { lora_bias: true }).warnings.join()).toContain("23 more have no bias");
