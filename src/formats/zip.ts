@@ -6,6 +6,7 @@ import { inflateSync } from "fflate";
 import type { ByteSource, FileSet } from "../base/bytes.ts";
 import { FormatError } from "../base/errors.ts";
 import { show } from "../base/json.ts";
+import { crc32 } from "./crc32.ts";
 import { checkRange, mapFileSet } from "./sources.ts";
 
 const END_SIGNATURE = 0x06054b50;
@@ -28,21 +29,29 @@ interface Entry {
   readonly isDeflated: boolean;
   readonly packedBytes: number;
   readonly bytes: number;
+  /** Of what is unpacked. */
+  readonly crc: number;
   /** Where its own header begins. */
   readonly start: number;
 }
 
 /**
  * The folder of a zip archive in which `wanted` lies, the outermost where there are several; its files without those
- * of its subfolders. Throws FormatError where there is no such file, and where the archive is broken.
+ * of its subfolders. Throws FormatError where there is no such file, where it lies in two folders of which none is
+ * within the other, and where the archive is broken; a file whose CRC is another is refused when it is first read.
  */
 export async function openZip(source: ByteSource, wanted: string): Promise<FileSet> {
   const entries = await readDirectory(source);
   const homes = entries.map(({ path }) => path).filter((path) => `/${path}`.endsWith(`/${wanted}`));
-  const [home] = homes.sort((a, b) => a.split("/").length - b.split("/").length);
+  const depth = (path: string) => path.split("/").length;
+  const [home, next] = homes.sort((a, b) => depth(a) - depth(b));
   if (home === undefined) {
     const paths = show(entries.slice(0, 20).map(({ path }) => path));
     throw new FormatError("zip", `${source.name} holds no ${wanted}; it holds ${paths}.`, REMEDY);
+  }
+  if (next !== undefined && next !== home && depth(next) === depth(home)) {
+    const found = `${source.name} holds several folders with a ${wanted}: ${show(homes)}.`;
+    throw new FormatError("zip", found, "Unpack it, and choose one of the folders.");
   }
   const folder = home.slice(0, home.length - wanted.length);
   const files = new Map<string, ByteSource>();
@@ -114,7 +123,8 @@ function entryOf(source: ByteSource, view: DataView, at: number, path: string): 
   if (bytes > most || (!isDeflated && bytes < packedBytes)) {
     throw broken(source, `${show(path)} would have ${bytes} bytes, made of ${packedBytes}`);
   }
-  return { path, isDeflated, packedBytes, bytes, start: view.getUint32(at + 42, true) };
+  const [crc, start] = [view.getUint32(at + 16, true), view.getUint32(at + 42, true)];
+  return { path, isDeflated, packedBytes, bytes, crc, start };
 }
 
 /** A path from the root, of a drive, or that climbs out of the folder it is unpacked in. */
@@ -126,6 +136,7 @@ function leavesFolder(path: string): boolean {
 function entrySource(source: ByteSource, entry: Entry, name: string): ByteSource {
   let start: Promise<number> | undefined;
   let unpacked: Promise<Uint8Array> | undefined;
+  let whole: Promise<void> | undefined;
   return {
     name,
     size: entry.bytes,
@@ -133,7 +144,11 @@ function entrySource(source: ByteSource, entry: Entry, name: string): ByteSource
       checkRange(name, entry.bytes, from, to);
       start ??= contentStart(source, entry);
       const first = await start;
-      if (!entry.isDeflated) return source.read(first + from, first + to);
+      if (!entry.isDeflated) {
+        whole ??= checkStored(source, entry, first);
+        await whole;
+        return source.read(first + from, first + to);
+      }
       unpacked ??= source
         .read(first, first + entry.packedBytes)
         .then((packed) => unpack(source, entry, packed));
@@ -152,7 +167,26 @@ async function contentStart(source: ByteSource, { path, start, packedBytes }: En
   return first;
 }
 
-function unpack(source: ByteSource, { path, bytes }: Entry, packed: Uint8Array): Uint8Array {
+/** Bytes of a stored file that are read at a time for its CRC. */
+const CHECKED_AT_ONCE = 1 << 22;
+
+async function checkStored(source: ByteSource, { path, bytes, crc }: Entry, first: number): Promise<void> {
+  let found = 0;
+  for (let at = 0; at < bytes; at += CHECKED_AT_ONCE) {
+    found = crc32(await source.read(first + at, first + Math.min(bytes, at + CHECKED_AT_ONCE)), found);
+  }
+  if (found !== crc) throw damaged(source, path);
+}
+
+function damaged(source: ByteSource, path: string): FormatError {
+  return new FormatError(
+    "zip",
+    `${source.name} is damaged: the bytes of ${show(path)} are not those that were packed (CRC-32).`,
+    "Download or pack it again.",
+  );
+}
+
+function unpack(source: ByteSource, { path, bytes, crc }: Entry, packed: Uint8Array): Uint8Array {
   let unpacked: Uint8Array | undefined;
   try {
     // Room for one more shows whether there are more.
@@ -160,6 +194,7 @@ function unpack(source: ByteSource, { path, bytes }: Entry, packed: Uint8Array):
   } catch (thrown) {
     throw broken(source, `${show(path)} does not unpack (${(thrown as Error).message})`);
   }
-  if (unpacked.length === bytes) return unpacked;
-  throw broken(source, `${show(path)} unpacks to other than ${bytes} bytes`);
+  if (unpacked.length !== bytes) throw broken(source, `${show(path)} unpacks to other than ${bytes} bytes`);
+  if (crc32(unpacked) !== crc) throw damaged(source, path);
+  return unpacked;
 }

@@ -40,7 +40,7 @@ export async function parameterChanges(
     const isThere = module.parameters.bias !== undefined;
     changes.push({
       name: `${name}.bias`,
-      change: scale * Math.sqrt(sumOfSquares(values.get(loraBiasKey(name))!)),
+      change: Math.abs(scale) * Math.sqrt(sumOfSquares(values.get(loraBiasKey(name))!)),
       base: isThere ? await norm(storedTensor(base(name, "bias"))) : 0,
     });
   }
@@ -67,7 +67,7 @@ function lowRankNorm({ module, r, scale }: LoraTarget, values: Adapter["values"]
     }
   }
   // Rounding may leave a zero below itself.
-  return scale * Math.sqrt(Math.max(0, squares));
+  return Math.abs(scale) * Math.sqrt(Math.max(0, squares));
 }
 
 async function norm(tensor: RowTensor): Promise<number> {

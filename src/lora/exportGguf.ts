@@ -53,7 +53,7 @@ const MERGE =
   "Hand on the merged model instead: one GGUF file that runs alone (--to merged-gguf), or a checkpoint (--to merged).";
 
 /** Starts that leave the base's weights alone. Others subtract from the base what they begin with. */
-const PLAIN_STARTS: readonly Json[] = [true, false, "gaussian", "orthogonal", "eva"];
+const PLAIN_STARTS: readonly Json[] = [true, false, "gaussian", "orthogonal", "eva", "mica"];
 
 /** Settings that change more than A and B can say. */
 const UNHELD: readonly [key: string, asks: (value: Json) => boolean, what: string][] = [

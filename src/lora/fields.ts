@@ -94,6 +94,8 @@ export const LORA_FIELDS = {
     role: "setting",
     schema: positive,
     expected: "a number above 0",
+    // PEFT takes any number: 0 switches the adapter off, one below takes it away.
+    loaded: v.pipe(v.number(), v.finite()),
     default: 8,
     description: "Strength of the update: its scale is lora_alpha / r.",
   },
@@ -144,6 +146,7 @@ export const LORA_FIELDS = {
     role: "setting",
     schema: patternMap(positive),
     expected: "an object from module names or patterns to numbers above 0",
+    loaded: patternMap(v.pipe(v.number(), v.finite())),
     default: {},
     description: "Other values of lora_alpha for some modules; the first key that matches wins.",
   },
@@ -161,7 +164,7 @@ export const LORA_FIELDS = {
       'true, false, "gaussian", "orthogonal", "pissa", "pissa_niter_[n]" or "olora" (initial values that are computed from data are not built)',
     default: true,
     // It leaves the base weights as they are, and an adapter that is loaded brings its own values.
-    loaded: initialisation("gaussian", "orthogonal", "eva"),
+    loaded: initialisation("gaussian", "orthogonal", "eva", "mica"),
     description:
       "Initial values: true is uniform A and zero B, gaussian normal A with deviation 1/r, false uniform A and uniform B, orthogonal both normal with B·A = 0 (even ranks only); pissa takes the base's r largest singular values (pissa_niter_[n] approximates them in n rounds), olora the first r rows of its QR.",
   },

@@ -55,6 +55,11 @@ export function selectModules(
   const biases = selectBiases(tree, config, { adapted: names, saved }, context);
   warnings.push(...biasWarnings(lora, biases.length, config, context.path));
   const tokens = selectTokens(tree, config, { lora, saved }, context);
+  if (config.init_lora_weights === "mica") {
+    warnings.push(
+      `${context.path}.init_lora_weights is "mica": PEFT trains A alone then. Whoever goes on with it here trains B too.`,
+    );
+  }
   const isConv = adapted.at(-1)?.kind === "conv1d";
   if (config.fan_in_fan_out && !isConv) {
     warnings.push(
@@ -243,8 +248,9 @@ function withRanks(
     }
     const init = config.init_lora_weights;
     const fromBase = isFromBase(init) && module.kind !== "embedding" ? init : null;
-    if (context.origin === "adapter" && fromBase !== null) refuseUnrepeatable(module, fromBase, r, context);
     const scale = loraScale(alpha, r, config.use_rslora);
+    if (context.origin === "adapter" && fromBase !== null)
+      refuseUnrepeatable(module, fromBase, { r, scale }, context);
     return { module, r, alpha, scale, hasBias: config.lora_bias, hasMagnitude: config.use_dora, fromBase };
   });
   if (reduced.length > 0) {
@@ -269,7 +275,7 @@ function withRanks(
 function refuseUnrepeatable(
   { name, kind, inFeatures, outFeatures }: ModuleDescriptor,
   init: string,
-  r: number,
+  { r, scale }: Pick<LoraTarget, "r" | "scale">,
   { path }: SelectionContext,
 ): void {
   const why =
@@ -279,7 +285,9 @@ function refuseUnrepeatable(
         ? `PEFT decomposes the Conv1D ${name} as it is stored, [in, out], and its A and B then belong to no such module`
         : r > Math.min(inFeatures, outFeatures)
           ? `${name} has rank ${r}, more than its weight [${outFeatures}, ${inFeatures}] can have`
-          : undefined;
+          : scale <= 0
+            ? `${name} has the scale ${scale}, and such a start is divided by its root`
+            : undefined;
   if (why === undefined) return;
   throw new ConfigError(
     "start-unknown",

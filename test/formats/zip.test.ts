@@ -89,6 +89,24 @@ describe("a zip archive", () => {
     await expect(read(bytes, "config.json")).rejects.toThrow(FormatError);
   });
 
+  it.each([0, 6] as const)(
+    "with a file of other bytes than were packed is refused when that is read, at level %i",
+    async (level) => {
+      const bytes = archive({ "config.json": long }, level);
+      const spoilt = level === 0 ? bytes.with(bytes.length >> 1, 0) : tampered(bytes, 16, 1, 4);
+      await expect(read(spoilt, "config.json")).rejects.toThrow(
+        /"config.json" are not those that were packed/,
+      );
+    },
+  );
+
+  it("with two folders side by side that have the file is refused: which one is meant?", async () => {
+    const two = { "step-10": { "config.json": text("a") }, "step-20": { "config.json": text("b") } };
+    await expect(open(archive(two))).rejects.toThrow(
+      /several folders with a config.json: \["step-10\/config.json","step-20\/config.json"\]. .*choose one/,
+    );
+  });
+
   it("with the same file twice is refused", async () => {
     const twice = archive({ "config.json": text("{}"), "config.jsom": text("{}") }, 0);
     const renamed = twice.map((byte, i) =>

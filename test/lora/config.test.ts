@@ -91,7 +91,7 @@ describe("the lora part of a run file", () => {
 
 describe("a loaded adapter_config.json", () => {
   it("may have begun in a way that leaves the base weights alone", () => {
-    for (const init of [true, false, "gaussian", "eva", "orthogonal"]) {
+    for (const init of [true, false, "gaussian", "eva", "mica", "orthogonal"]) {
       const { config } = parseAdapterConfig({
         peft_type: "LORA",
         init_lora_weights: init,
@@ -99,6 +99,16 @@ describe("a loaded adapter_config.json", () => {
       });
       expect(config.init_lora_weights).toBe(init);
     }
+  });
+
+  it("may have alphas that switch it off or take it away, as in PEFT", () => {
+    const { config } = parseAdapterConfig({
+      peft_type: "LORA",
+      lora_alpha: -8,
+      alpha_pattern: { q_proj: 0 },
+    });
+    expect([config.lora_alpha, config.alpha_pattern]).toEqual([-8, { q_proj: 0 }]);
+    expect(() => parseAdapterConfig({ peft_type: "LORA", lora_alpha: "8" })).toThrow("expected a number");
   });
 
   it("keeps unknown keys apart from an object's own", () => {
