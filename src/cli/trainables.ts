@@ -1,6 +1,6 @@
 /** What trains, and what the first steps have moved, as the command tells it: equal tensors of several layers on one line. */
 import type { AuditedTensor, AuditReport } from "../train/reports.ts";
-import type { SessionSummary } from "../train/session.ts";
+import type { SessionSummary } from "../train/sessionSummary.ts";
 
 type Trained = Pick<SessionSummary, "trainable" | "groups">;
 

@@ -1,23 +1,14 @@
 /** A run from files to files: opens a model, rows and maybe an adapter, and gives back the adapter's files. */
-import type { ByteSource, FileSet, FileStream } from "../base/bytes.ts";
-import { ConfigError } from "../base/errors.ts";
-import type { JsonObject } from "../base/json.ts";
-import { type ChatTemplate, chatTemplate, type FoundTemplate, templateAt } from "../data/chat.ts";
-import type { Row } from "../data/rows.ts";
-import type { StartTemplatePort } from "../data/templateWorker.ts";
-import { cutRows, type EncodedRows, encodeRows, type TokenisedRows } from "../data/tokenize.ts";
-import { tokenizerFiles } from "../data/tokenizerFiles.ts";
-import { statedLicence } from "../formats/licence.ts";
+import type { ByteSource, FileStream } from "../base/bytes.ts";
+import type { FoundTemplate } from "../data/chat.ts";
 import { bytesFileSet } from "../formats/sources.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Kernels } from "../gpu/kernels.ts";
-import { exportConfig, reexportConfig } from "../lora/exportConfig.ts";
-import { modelCard } from "../lora/modelCard.ts";
-import { type AdapterContent, plainLora } from "../lora/plainLora.ts";
-import { configWithWhole, withRequiresGrad } from "../lora/requiresGrad.ts";
+import { withRequiresGrad } from "../lora/requiresGrad.ts";
+import type { Selection } from "../lora/selection.ts";
 import type { Adapter } from "../lora/strength.ts";
 import { selectModules } from "../lora/targets.ts";
-import { writeAdapter } from "../lora/writeAdapter.ts";
+import type { Model } from "../models/model.ts";
 import { AdaptedModel } from "./adaptedModel.ts";
 import type { AdapterSource } from "./adapterFolder.ts";
 import { type AnswerOptions, answersOf } from "./answers.ts";
@@ -32,53 +23,27 @@ import {
   exportChecked,
   exportChoices,
 } from "./exports.ts";
-import { initialValues, tensorsBeside, trainedValues } from "./initialValues.ts";
+import { initialValues, trainedValues } from "./initialValues.ts";
 import { logitsOf } from "./logits.ts";
 import { type OpenedAdapter, openAdapter } from "./openAdapter.ts";
 import type { OpenedBase } from "./openBase.ts";
 import { type OpenedModel, openModel } from "./openModel.ts";
-import { type GroupRates, type TrainableTensor, trainableTensors } from "./parameterGroups.ts";
-import { type Prompt, promptIds } from "./prompts.ts";
+import type { Prompt } from "./prompts.ts";
 import type { Report, StepReport } from "./reports.ts";
-import type { RowReader } from "./rowTokens.ts";
-import { type RunConfig, runFileOf } from "./runFile.ts";
+import type { RunConfig } from "./runFile.ts";
+import { type RowSources, type RunTokens, tokeniseRun } from "./runTokens.ts";
 import { Sampler } from "./sampler.ts";
 import { checkPrompts, type SelfCheck } from "./selfCheck.ts";
-import { type MemoryEstimate, type Progress, Trainer } from "./trainer.ts";
+import { type PlannedRun, type SessionSummary, summarise } from "./sessionSummary.ts";
+import { type ExportFacts, trainedFiles } from "./trainedFiles.ts";
+import { type Progress, Trainer } from "./trainer.ts";
 import { Watch } from "./watch.ts";
 
-export interface SessionSources {
-  readonly model: FileSet;
+export interface SessionSources extends RowSources {
   /** The model as it was opened before, where others read its tensors too. */
   readonly base?: Pick<OpenedBase, "opened" | "frozen"> | undefined;
-  readonly rows: readonly Row[];
-  /** Never trained on; their loss is taken every `eval_steps`, and before the first step and after the last. */
-  readonly heldOut?: readonly Row[] | undefined;
-  readonly run: RunConfig;
   /** An adapter to start from. */
   readonly adapter?: AdapterSource | undefined;
-  /** What `chat_template_path` names, where that is no file of the model's folder. */
-  readonly chatTemplate?: FoundTemplate | undefined;
-  /** Starts the worker in which chat templates run: there is one way in a browser and another in Node. */
-  readonly startTemplates: StartTemplatePort;
-  /** Tokenises rows; for those that keep what was tokenised before. */
-  readonly encode?: ((rows: readonly Row[], reader: RowReader) => Promise<EncodedRows>) | undefined;
-}
-
-/** What people are told before the first step. */
-export interface SessionSummary {
-  readonly modelType: string;
-  readonly parameters: number;
-  readonly trainable: readonly TrainableTensor[];
-  /** Learning rates and weight decays; each trainable tensor is in one group. */
-  readonly groups: readonly GroupRates[];
-  readonly trainableCount: number;
-  readonly tokenised: TokenisedRows;
-  readonly steps: number;
-  readonly memory: MemoryEstimate;
-  /** Rows that are held out, where there are any. */
-  readonly heldOut: TokenisedRows | undefined;
-  readonly warnings: readonly string[];
 }
 
 /** How far a run has come. */
@@ -93,14 +58,6 @@ export interface TrainOutcome {
   readonly adapterStep: number;
 }
 
-/** What a run does not know of itself. */
-export interface ExportFacts {
-  /** The base model's name or folder. */
-  readonly baseModel: string | null;
-  readonly dataset: string;
-  readonly device: string | null;
-}
-
 export class Session {
   readonly summary: SessionSummary;
   readonly trainer: Trainer;
@@ -108,7 +65,7 @@ export class Session {
   readonly reports: StepReport[] = [];
   private readonly sources: SessionSources;
   private readonly opened: OpenedModel;
-  private readonly template: ChatTemplate;
+  private readonly tokens: RunTokens;
   private readonly loaded: OpenedAdapter | undefined;
   private readonly watch: Watch;
   private readonly audit: Audit;
@@ -129,56 +86,10 @@ export class Session {
   ): Promise<Session> {
     const { run } = sources;
     const opened = sources.base?.opened ?? (await openModel(sources.model));
-    const { model, tokenizer } = opened;
-    const { config } = model;
-    const { chat_template_path } = run.train;
-    const chosen =
-      sources.chatTemplate ??
-      (chat_template_path === null ? opened.template : await templateAt(sources.model, chat_template_path));
-    const template = chatTemplate(chosen, tokenizer, sources.startTemplates);
-    const { completion_only_loss, assistant_only_loss, last_turn_only } = run.train;
-    const reader: RowReader = {
-      ...{ tokenizer, stopIds: opened.stopIds },
-      options: {
-        ...{ completion_only_loss, assistant_only_loss, last_turn_only },
-        ...{ eosToken: tokenizer.eosToken, vocabSize: config.vocabSize, template },
-      },
-    };
-    const encode = sources.encode ?? ((rows) => encodeRows(rows, tokenizer, reader.options));
-    const tokenise = async (rows: readonly Row[]): Promise<TokenisedRows> =>
-      cutRows(await encode(rows, reader), {
-        maxLength: config.rotary ? run.train.max_length : Math.min(run.train.max_length, config.maxPositions),
-        truncationMode: run.train.truncation_mode,
-      });
-    let tokenised: TokenisedRows;
-    let heldOut: TokenisedRows | undefined;
-    let sampledIds: readonly Uint32Array[];
-    const { samples } = run.train;
-    try {
-      tokenised = await tokenise(sources.rows);
-      heldOut = sources.heldOut && (await tokenise(sources.heldOut));
-      const prompts = (samples?.prompts ?? []).map((prompt) =>
-        typeof prompt === "string" ? { text: prompt } : { messages: prompt },
-      );
-      sampledIds = await promptIds(prompts, tokenizer, template);
-    } finally {
-      template.close();
-    }
-    if (run.train.eval_steps !== null && !heldOut) {
-      throw new ConfigError(
-        "no-held-out",
-        `train.eval_steps is ${run.train.eval_steps}, but no rows are held out.`,
-        "Leave eval_steps out.",
-      );
-    }
+    const { model } = opened;
+    const tokens = await tokeniseRun(opened, sources);
     const loaded = sources.adapter && (await openAdapter(sources.adapter, opened, run));
-    const chosenByLora =
-      loaded?.adapter.selection ??
-      selectModules(model.modules, run.lora, { modelType: config.modelType, origin: "run", path: "lora" });
-    const { requires_grad } = run.train;
-    const selection = requires_grad
-      ? withRequiresGrad(chosenByLora, model.namedParameters(), requires_grad, { path: "train" })
-      : chosenByLora;
+    const selection = selectionOf(model, run, loaded);
     const adapted = new AdaptedModel({
       gpu,
       kernels,
@@ -188,52 +99,36 @@ export class Session {
       loraDropout: (loaded?.files.config ?? run.lora).lora_dropout,
       initial: initialValues(model, selection, run, loaded?.adapter),
     });
-    const trainer = new Trainer({ adapted, train: run.train, rows: tokenised.rows, ...options });
-    const evaluator = heldOut && new Evaluator(adapted, heldOut.rows);
-    const sampler = samples ? new Sampler(adapted, opened, samples, sampledIds) : undefined;
-    const watch = new Watch({ adapted, train: run.train, steps: trainer.steps, evaluator, sampler });
-    const audit = new Audit(adapted, trainer, run.train);
-    const warnings = [...tokenised.warnings, ...(loaded?.warnings ?? []), ...selection.warnings];
-    if (config.dropouts.length > 0) {
-      warnings.push(`The base model's own dropouts are off: ${config.dropouts.join(", ")}.`);
-    }
-    const summary: SessionSummary = {
-      modelType: config.modelType,
-      parameters: model.parameterCount(),
-      trainable: trainableTensors(selection, trainer.groups),
-      groups: trainer.groups.map(({ by, lr, weight_decay }) => ({ by, lr, weight_decay })),
-      trainableCount: adapted.layout.elements(),
-      tokenised,
-      heldOut,
-      steps: trainer.steps,
-      memory: withBytes({ ...trainer.memory, ...adapted.bytes() }, watch.bytes(), audit.bytes()),
-      warnings,
-    };
+    const { train } = run;
+    const { samples } = train;
+    const trainer = new Trainer({ adapted, train, rows: tokens.rows.rows, ...options });
+    const watch = new Watch({
+      ...{ adapted, train, steps: trainer.steps },
+      evaluator: tokens.heldOut && new Evaluator(adapted, tokens.heldOut.rows),
+      sampler: samples ? new Sampler(adapted, opened, samples, tokens.sampled) : undefined,
+    });
+    const planned = { adapted, trainer, watch, audit: new Audit(adapted, trainer, train), tokens };
+    const session = new Session(sources, opened, loaded, planned);
     // Begun while people read the summary; where it fails, `prepare` says so.
     trainer.compile().catch(() => {});
-    return new Session({ sources, opened, template, adapted, trainer, watch, audit, loaded, summary });
+    return session;
   }
 
-  private constructor(parts: {
-    sources: SessionSources;
-    opened: OpenedModel;
-    template: ChatTemplate;
-    adapted: AdaptedModel;
-    trainer: Trainer;
-    watch: Watch;
-    audit: Audit;
-    loaded: OpenedAdapter | undefined;
-    summary: SessionSummary;
-  }) {
-    this.sources = parts.sources;
-    this.opened = parts.opened;
-    this.template = parts.template;
-    this.adapted = parts.adapted;
-    this.trainer = parts.trainer;
-    this.watch = parts.watch;
-    this.audit = parts.audit;
-    this.loaded = parts.loaded;
-    this.summary = parts.summary;
+  private constructor(
+    sources: SessionSources,
+    opened: OpenedModel,
+    loaded: OpenedAdapter | undefined,
+    planned: PlannedRun,
+  ) {
+    this.sources = sources;
+    this.opened = opened;
+    this.loaded = loaded;
+    this.adapted = planned.adapted;
+    this.trainer = planned.trainer;
+    this.watch = planned.watch;
+    this.audit = planned.audit;
+    this.tokens = planned.tokens;
+    this.summary = summarise(planned, loaded?.warnings);
   }
 
   /**
@@ -290,7 +185,7 @@ export class Session {
 
   /** The answers to all prompts, of the model as it is now; `prepare` comes first. Greedy unless told otherwise. */
   answers(prompts: readonly Prompt[], options: AnswerOptions = {}): Promise<string[]> {
-    return answersOf(this.adapted, this.opened, this.template, prompts, options);
+    return answersOf(this.adapted, this.opened, this.tokens.template, prompts, options);
   }
 
   /** The adapter as it is now, to be used beside others. */
@@ -298,66 +193,18 @@ export class Session {
     return { selection: this.adapted.selection, values: await trainedValues(this.adapted) };
   }
 
-  /** What is trained now, for the base as it is; `json` is its adapter_config.json. */
-  private async plain(json: JsonObject): Promise<AdapterContent> {
-    const { loaded, sources } = this;
-    return plainLora({ json, ...(await this.trained()) }, loaded?.files.config ?? sources.run.lora);
-  }
-
   /** Logits [tokens][vocabulary] of one row, with the adapter as it is now. */
   async logits(ids: Uint32Array): Promise<Float32Array[]> {
     return logitsOf(this.adapted, ids);
   }
 
-  /** The adapter as it is now, as PEFT's save_pretrained would write it, with tokenizer, chat template, model card and metrics. */
+  /** The adapter's folder, as it is now. */
   async files(facts: ExportFacts): Promise<Map<string, Uint8Array>> {
     this.checkUsable();
-    const { adapted, loaded, sources, summary } = this;
-    const config = loaded?.files.config ?? sources.run.lora;
-    const json: JsonObject = loaded
-      ? reexportConfig(loaded.files.given)
-      : exportConfig(adapted.selection, config, facts.baseModel);
-    const plain = await this.plain(json);
-    const { selection } = plain;
-    const kept = tensorsBeside(adapted.model, selection, loaded?.adapter.kept ?? []);
-    const files = await writeAdapter(
-      configWithWhole(plain.json, selection),
-      selection,
-      (key) => plain.values.get(key)!,
-      { kept, types: loaded?.adapter.types ?? new Map() },
-    );
-    const text = new TextEncoder();
-    const { trainedWith } = this;
-    for (const [name, bytes] of await tokenizerFiles(sources.model, trainedWith)) files.set(name, bytes);
-    const { tokenised, heldOut } = summary;
-    const card = modelCard({
-      baseModel: facts.baseModel,
-      baseLicence: (await statedLicence(sources.model)) ?? null,
-      selection: plain.selection,
-      start: adapted.selection.lora.find(({ fromBase }) => fromBase !== null)?.fromBase ?? null,
-      trainableCount: summary.trainableCount,
-      totalCount: summary.parameters + summary.trainableCount,
-      run: runFileOf(sources.run),
-      dataset: {
-        name: facts.dataset,
-        rows: tokenised.rows.length,
-        leftOut: tokenised.leftOut,
-        cut: tokenised.cut,
-        tokens: tokenised.tokens,
-        trainedTokens: tokenised.targets,
-        heldOut: heldOut?.rows.length ?? 0,
-        chatTemplate: trainedWith ? "as in chat_template.jinja" : "none",
-      },
-      steps: this.reports,
-      evaluations: this.watch.evaluations.map(({ step, eval_loss }) => ({ step, loss: eval_loss })),
-      best: this.restoredStep === undefined ? null : this.watch.found!,
-      elapsedMs: this.reports.at(-1)?.elapsed_ms ?? null,
-      device: facts.device,
-    });
-    files.set("README.md", text.encode(card));
-    const metrics = this.told.map((report) => `${JSON.stringify(report)}\n`).join("");
-    files.set("metrics.jsonl", text.encode(metrics));
-    return files;
+    const { adapted, loaded, sources, summary, told, trainedWith } = this;
+    const best = this.restoredStep === undefined ? null : this.watch.found!;
+    const { model: base, run } = sources;
+    return trainedFiles({ base, run, adapted, loaded, trainedWith, summary, told, best }, facts);
   }
 
   /**
@@ -379,7 +226,7 @@ export class Session {
   }
 
   destroy(): void {
-    this.template.close();
+    this.tokens.template.close();
     this.trainer.destroy();
     this.watch.destroy();
     this.audit.destroy();
@@ -402,7 +249,7 @@ export class Session {
 
   /** Without conversations the plain way of writing them, which is not the model's, was of no account. */
   private get trainedWith(): FoundTemplate | undefined {
-    const { isDefault, source } = this.template;
+    const { isDefault, source } = this.tokens.template;
     const hasTurns = this.sources.rows.some((row) => "messages" in row);
     return hasTurns || !isDefault ? source : undefined;
   }
@@ -441,12 +288,13 @@ export class Session {
   }
 }
 
-function withBytes(
-  memory: MemoryEstimate,
-  ...parts: readonly Partial<Record<keyof MemoryEstimate, number>>[]
-): MemoryEstimate {
-  const sum = { ...memory };
-  for (const part of parts)
-    for (const [purpose, bytes] of Object.entries(part)) sum[purpose as keyof MemoryEstimate] += bytes;
-  return sum;
+/** What trains: by the adapter that is gone on from, or else by the run file. */
+function selectionOf(model: Model, { lora, train }: RunConfig, loaded: OpenedAdapter | undefined): Selection {
+  const { modelType } = model.config;
+  const chosen =
+    loaded?.adapter.selection ??
+    selectModules(model.modules, lora, { modelType, origin: "run", path: "lora" });
+  const { requires_grad } = train;
+  if (!requires_grad) return chosen;
+  return withRequiresGrad(chosen, model.namedParameters(), requires_grad, { path: "train" });
 }

@@ -18,7 +18,6 @@ export interface WatchOptions {
 }
 
 export class Watch {
-  readonly evaluations: EvaluationReport[] = [];
   private readonly options: WatchOptions;
   private readonly evaluatesEvery: number;
   private readonly samplesEvery: number;
@@ -112,7 +111,6 @@ export class Watch {
   }
 
   private compare(report: EvaluationReport, tell: (report: EvaluationReport) => void): void {
-    this.evaluations.push(report);
     tell(report);
     // What a run starts from is nothing that it found.
     if (report.step > 0 && this.best.take(report)) this.kept?.keep();

@@ -2,7 +2,8 @@
 import type { FileStream } from "../base/bytes.ts";
 import { DataError } from "../base/errors.ts";
 import { blobSource } from "../formats/sources.ts";
-import type { ExportFacts, Session } from "../train/session.ts";
+import type { Session } from "../train/session.ts";
+import type { ExportFacts } from "../train/trainedFiles.ts";
 import type { Exported, ExportFormat, Progress } from "./api.ts";
 import type { ExportStore, KeptFile } from "./exportStore.ts";
 

@@ -1,0 +1,70 @@
+/** What people are told of a run before its first step. */
+import type { TokenisedRows } from "../data/tokenize.ts";
+import type { AdaptedModel } from "./adaptedModel.ts";
+import type { Audit } from "./audit.ts";
+import { type GroupRates, type TrainableTensor, trainableTensors } from "./parameterGroups.ts";
+import type { RunTokens } from "./runTokens.ts";
+import type { MemoryEstimate, Trainer } from "./trainer.ts";
+import type { Watch } from "./watch.ts";
+
+export interface SessionSummary {
+  readonly modelType: string;
+  readonly parameters: number;
+  readonly trainable: readonly TrainableTensor[];
+  /** Learning rates and weight decays; each trainable tensor is in one group. */
+  readonly groups: readonly GroupRates[];
+  readonly trainableCount: number;
+  readonly tokenised: TokenisedRows;
+  readonly steps: number;
+  readonly memory: MemoryEstimate;
+  /** Rows that are held out, where there are any. */
+  readonly heldOut: TokenisedRows | undefined;
+  readonly warnings: readonly string[];
+}
+
+/** What a run consists of, planned and not yet on the device. */
+export interface PlannedRun {
+  readonly adapted: AdaptedModel;
+  readonly trainer: Trainer;
+  readonly watch: Watch;
+  readonly audit: Audit;
+  readonly tokens: RunTokens;
+}
+
+/** `warnings` are those of the adapter that was loaded. */
+export function summarise(
+  { adapted, trainer, watch, audit, tokens }: PlannedRun,
+  warnings: readonly string[] = [],
+): SessionSummary {
+  const { model, selection } = adapted;
+  const { modelType, dropouts } = model.config;
+  const off = `The base model's own dropouts are off: ${dropouts.join(", ")}.`;
+  const { rows: tokenised, heldOut } = tokens;
+  return {
+    modelType,
+    parameters: model.parameterCount(),
+    trainable: trainableTensors(selection, trainer.groups),
+    groups: trainer.groups.map(({ by, lr, weight_decay }) => ({ by, lr, weight_decay })),
+    trainableCount: adapted.layout.elements(),
+    tokenised,
+    heldOut,
+    steps: trainer.steps,
+    memory: withBytes({ ...trainer.memory, ...adapted.bytes() }, watch.bytes(), audit.bytes()),
+    warnings: [
+      ...tokenised.warnings,
+      ...warnings,
+      ...selection.warnings,
+      ...(dropouts.length > 0 ? [off] : []),
+    ],
+  };
+}
+
+function withBytes(
+  memory: MemoryEstimate,
+  ...parts: readonly Partial<Record<keyof MemoryEstimate, number>>[]
+): MemoryEstimate {
+  const sum = { ...memory };
+  for (const part of parts)
+    for (const [purpose, bytes] of Object.entries(part)) sum[purpose as keyof MemoryEstimate] += bytes;
+  return sum;
+}
