@@ -10,6 +10,8 @@ export default defineConfig({
           include: ["test/**/*.test.{ts,tsx}"],
           exclude: ["test/**/*.gpu.test.ts", "test/e2e/**", "test/demos/**"],
           testTimeout: 30_000,
+          // How long something takes that comes in the end is no matter of a test.
+          expect: { poll: { timeout: 20_000 } },
         },
       },
       {
@@ -34,7 +36,6 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 60_000,
-          // How long something takes that comes in the end is no matter of a test.
           expect: { poll: { timeout: 60_000 } },
         },
       },

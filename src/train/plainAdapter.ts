@@ -12,12 +12,23 @@ export interface PlainAdapter {
   readonly adapter: LoadedAdapter;
 }
 
+export interface StartOptions {
+  /** Modules whose start was computed, of all that have one. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /** Looked at before each module; its reason is thrown. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * The same adapter; where its A and B began as a part of the base, that part is computed again, and it becomes plain
- * LoRA of twice the rank.
+ * LoRA of twice the rank. For a large base that takes minutes.
  */
-export async function plainAdapter({ files, adapter }: PlainAdapter, model: Model): Promise<PlainAdapter> {
-  const { selection, values } = await withStarts(adapter, model);
+export async function plainAdapter(
+  { files, adapter }: PlainAdapter,
+  model: Model,
+  options?: StartOptions,
+): Promise<PlainAdapter> {
+  const { selection, values } = await withStarts(adapter, model, options);
   if (selection.lora.every(({ fromBase }) => fromBase === null)) return { files, adapter };
   const content = { json: reexportConfig(files.given), selection, values };
   const plain = plainLora(content, files.config);
@@ -29,9 +40,17 @@ export async function plainAdapter({ files, adapter }: PlainAdapter, model: Mode
 }
 
 /** The same adapter with what its A and B began as, where that was a part of the base: computed again, and ready to run. */
-export async function withStarts(adapter: LoadedAdapter, model: Model): Promise<LoadedAdapter> {
+export async function withStarts(
+  adapter: LoadedAdapter,
+  model: Model,
+  { onProgress, signal }: StartOptions = {},
+): Promise<LoadedAdapter> {
+  const ofBase = adapter.selection.lora.filter(({ fromBase }) => fromBase !== null);
   const values = new Map(adapter.values);
-  for (const target of adapter.selection.lora)
-    if (target.fromBase !== null) setStart(values, target, await startOfLoaded(model, target));
+  for (const [i, target] of ofBase.entries()) {
+    signal?.throwIfAborted();
+    onProgress?.(i, ofBase.length);
+    setStart(values, target, await startOfLoaded(model, target));
+  }
   return { ...adapter, values };
 }

@@ -11,7 +11,7 @@ import { type AdapterSource, adapterFolder } from "./adapterFolder.ts";
 import { type AnswerOptions, answersOf } from "./answers.ts";
 import { fitAdapter } from "./openAdapter.ts";
 import { type OpenedBase, stackedModel } from "./openBase.ts";
-import { plainAdapter } from "./plainAdapter.ts";
+import { plainAdapter, type StartOptions } from "./plainAdapter.ts";
 import type { Prompt } from "./prompts.ts";
 
 export interface OpenedAdapterFacts extends AdapterFacts {
@@ -51,8 +51,11 @@ export class AdapterShelf<Base extends OpenedBase = OpenedBase> {
     this.startTemplates = startTemplates;
   }
 
-  /** Reads an adapter and looks whether it fits the base. Throws where it is none, or asks for what is not there. */
-  async open(source: AdapterSource): Promise<OpenedAdapterFacts> {
+  /**
+   * Reads an adapter and looks whether it fits the base. Throws where it is none or asks for what is not there, and
+   * what the signal says where it is stopped.
+   */
+  async open(source: AdapterSource, options: StartOptions = {}): Promise<OpenedAdapterFacts> {
     const { model } = this.base.opened;
     const folder = await adapterFolder(source, model.config);
     const files = await readAdapter(folder);
@@ -60,10 +63,11 @@ export class AdapterShelf<Base extends OpenedBase = OpenedBase> {
     const id = this.opened++;
     try {
       const adapter = await fitAdapter(files, model);
-      const plain = (await plainAdapter({ files, adapter }, model)).adapter;
+      const plain = (await plainAdapter({ files, adapter }, model, options)).adapter;
       this.adapters.set(id, { fitted: () => plain, template });
       return { id, ...adapterFacts(files, success(adapterFit(adapter))) };
     } catch (thrown) {
+      options.signal?.throwIfAborted();
       const fitted = () => {
         throw thrown;
       };

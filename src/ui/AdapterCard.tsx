@@ -2,12 +2,13 @@ import { Button } from "@radix-ui/themes";
 import { useId } from "react";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
-import type { AdapterFit, OpenedAdapterFacts } from "../worker/api.ts";
+import type { AdapterFit, Failure, OpenedAdapterFacts } from "../worker/api.ts";
 import { type AdapterState, type HeldAdapter, isUsable } from "./adapterStore.ts";
 import { bytes, count, percent, shortNumber } from "./format.ts";
 import { Panel } from "./Panel.tsx";
 import { Problem } from "./Problem.tsx";
 import { isLocked } from "./pageState.ts";
+import { PROGRESS_WORDS } from "./progressWords.ts";
 import { Strength } from "./Strength.tsx";
 import type { ViewProps } from "./view.ts";
 
@@ -44,10 +45,8 @@ export function AdapterCard({ store, adapters, held, show }: CardProps) {
         </Button>
       }
     >
-      {!opened && (
-        <p className="quiet small">{locked ? "It is read once the run stands still." : "Reading…"}</p>
-      )}
-      {opened?.ok === false && <Problem title="This adapter cannot be opened" failure={opened} />}
+      {!opened && <Reading adapters={adapters} held={held} waits={locked} />}
+      {opened?.ok === false && <Unopened adapters={adapters} held={held} failure={opened} />}
       {opened?.ok && (
         <>
           <Facts facts={opened.value} />
@@ -77,6 +76,48 @@ export function AdapterCard({ store, adapters, held, show }: CardProps) {
         </>
       )}
     </Panel>
+  );
+}
+
+/** How far it is; nothing is told of what takes a moment. */
+function Reading({ adapters, held: { key, label, progress }, waits }: HeldProps & { waits: boolean }) {
+  if (!progress) {
+    return <p className="quiet small">{waits ? "It is read once the run stands still." : "Reading…"}</p>;
+  }
+  const { stage, done, total } = progress;
+  const [name, words] = PROGRESS_WORDS[stage](done, total);
+  return (
+    <>
+      <progress aria-label={name} max={Math.max(1, total)} value={done} />
+      <div className="line">
+        <p role="status" className="quiet small">
+          {words}
+        </p>
+        <Button
+          size="1"
+          variant="soft"
+          color="gray"
+          aria-label={`Stop: ${label}`}
+          onClick={() => adapters.getState().stopOpening(key)}
+        >
+          Stop
+        </Button>
+      </div>
+    </>
+  );
+}
+
+function Unopened({ adapters, held: { key }, failure }: HeldProps & { failure: Failure }) {
+  if (failure.code !== "stopped") return <Problem title="This adapter cannot be opened" failure={failure} />;
+  return (
+    <div className="line">
+      <p role="status" className="quiet small">
+        {failure.message}
+      </p>
+      <Button size="1" variant="soft" onClick={() => void adapters.getState().openAgain(key)}>
+        Open it again
+      </Button>
+    </div>
   );
 }
 

@@ -25,12 +25,17 @@ export interface HeldAdapter {
   readonly label: string;
   /** Absent while it is read. */
   readonly opened: Result<OpenedAdapterFacts> | undefined;
+  /** How far that is, where it takes a while. */
+  readonly progress: Progress | undefined;
   /** From 0, where the base answers, over 1, as it was trained, to 2. */
   readonly strength: number;
   readonly layersOff: readonly number[];
   /** How far it takes each parameter; absent until it was asked for and answered. */
   readonly changes: Result<readonly ParameterChange[]> | undefined;
 }
+
+/** Of an adapter that is not read yet. */
+const UNREAD = { opened: undefined, progress: undefined, changes: undefined };
 
 /** What was asked last, and of which adapters. */
 export interface AskedAdapters {
@@ -52,6 +57,10 @@ export interface AdapterState {
   reopen(): Promise<void>;
   /** The adapter of the page's own run, as it would be downloaded now. */
   addTrained(): Promise<void>;
+  /** Lets go of one that is being read and has told how far it is. */
+  stopOpening(key: number): void;
+  /** Reads one again that was stopped. */
+  openAgain(key: number): Promise<void>;
   remove(key: number): void;
   setStrength(key: number, strength: number): void;
   setLayersOff(key: number, layersOff: readonly number[]): void;
@@ -103,19 +112,27 @@ export function createAdapterStore(
     }
 
     async function openOne({ key, source }: HeldAdapter, isLatest: () => boolean): Promise<void> {
-      const opened = await worker.openAdapter(source);
+      let opened: Result<OpenedAdapterFacts> | undefined;
+      opened = await worker.openAdapter(source, (progress) => {
+        // It travels by another port than the answer, and may come after it.
+        if (isLatest() && !opened) change(key, { progress });
+      });
       if (!isLatest()) return;
       // It may have been removed meanwhile.
       if (opened.ok && !get().held.some((held) => held.key === key))
         void worker.closeAdapter(opened.value.id);
-      change(key, { opened, ...(opened.ok ? { label: opened.value.label } : {}) });
+      change(key, { opened, progress: undefined, ...(opened.ok ? { label: opened.value.label } : {}) });
+    }
+
+    /** Only one is read at a time: that which has told how far it is. */
+    function stopOpening(held: readonly HeldAdapter[]): void {
+      if (held.some(({ progress }) => progress !== undefined)) void worker.stopOpeningAdapter();
     }
 
     function hold(sources: readonly AdapterSource[]): readonly HeldAdapter[] {
       const added = sources.map((source): HeldAdapter => {
         const label = "label" in source ? source.label : source.name;
-        const fresh = { opened: undefined, strength: 1, layersOff: [], changes: undefined };
-        return { key: ++keys, source, label, ...fresh };
+        return { key: ++keys, source, label, strength: 1, layersOff: [], ...UNREAD };
       });
       set({ held: [...get().held, ...added] });
       return added;
@@ -137,7 +154,8 @@ export function createAdapterStore(
         const isLatest = openings.begin();
         sideBySide.forget();
         get().stop();
-        const unread = get().held.map((adapter) => ({ ...adapter, opened: undefined, changes: undefined }));
+        stopOpening(get().held);
+        const unread = get().held.map((adapter) => ({ ...adapter, ...UNREAD }));
         set({ held: unread, base: undefined, asked: undefined, problem: undefined });
         if (unread.length === 0) return;
         let base: Result<BaseFacts>;
@@ -159,8 +177,16 @@ export function createAdapterStore(
         const label = `trained here${last ? `, ${last.step} steps` : ""}`;
         await get().add([{ label, files }]);
       },
+      stopOpening: (key) => stopOpening(get().held.filter((adapter) => adapter.key === key)),
+      openAgain: async (key) => {
+        const adapter = get().held.find((held) => held.key === key);
+        if (adapter?.opened?.ok !== false) return;
+        change(key, UNREAD);
+        await openOne(adapter, openings.current());
+      },
       remove: (key) => {
         const adapter = get().held.find((held) => held.key === key);
+        get().stopOpening(key);
         set({ held: get().held.filter((held) => held.key !== key) });
         if (adapter?.opened?.ok) void worker.closeAdapter(adapter.opened.value.id);
       },

@@ -193,8 +193,16 @@ export interface AdapterApi {
   openBase(model: Folder): Promise<Result<BaseFacts>>;
   /** Closes it and its adapters, and gives back their memory. */
   closeBase(): Promise<void>;
-  /** Reads an adapter and looks whether it fits the open base; one that does not can be looked at, not used. */
-  openAdapter(source: AdapterSource): Promise<Result<OpenedAdapterFacts>>;
+  /**
+   * Reads an adapter and looks whether it fits the open base; one that does not can be looked at, not used. What one of
+   * PEFT's with pissa or olora began as is computed from the base again, which takes a while where that is large.
+   */
+  openAdapter(
+    source: AdapterSource,
+    onProgress: (progress: Progress) => void,
+  ): Promise<Result<OpenedAdapterFacts>>;
+  /** Lets the `openAdapter` that has told progress last return with a failure. */
+  stopOpeningAdapter(): Promise<void>;
   /** How far it takes each parameter that it changes. Reads these of the base, which takes a while where it is large. */
   adapterChanges(id: number): Promise<Result<readonly ParameterChange[]>>;
   closeAdapter(id: number): Promise<void>;

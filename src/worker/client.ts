@@ -115,8 +115,15 @@ export class TrainClient implements TrainApi {
     await this.remote.closeBase().catch(() => {});
   }
 
-  openAdapter(source: AdapterSource): Promise<Result<OpenedAdapterFacts>> {
-    return this.answer(this.remote.openAdapter(source));
+  openAdapter(
+    source: AdapterSource,
+    onProgress: (progress: Progress) => void,
+  ): Promise<Result<OpenedAdapterFacts>> {
+    return this.answer(this.remote.openAdapter(source, proxy(onProgress)));
+  }
+
+  async stopOpeningAdapter(): Promise<void> {
+    await this.remote.stopOpeningAdapter().catch(() => {});
   }
 
   adapterChanges(id: number): Promise<Result<readonly ParameterChange[]>> {

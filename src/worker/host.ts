@@ -1,5 +1,5 @@
 /** The engine behind the worker's API: one device, one run at a time. It knows no worker, so Node can run it too. */
-import { failure, type Result, success } from "../base/errors.ts";
+import { DataError, failure, type Result, success } from "../base/errors.ts";
 import type { StartTemplatePort } from "../data/templateWorker.ts";
 import { previewModel } from "../train/previewModel.ts";
 import type {
@@ -47,6 +47,7 @@ export class TrainHost implements TrainApi {
   private readonly exporter: Exporter;
   private pauses = 0;
   private answerStops = 0;
+  private openingAdapter = new AbortController();
 
   constructor(
     request: () => Promise<FoundDevice>,
@@ -166,8 +167,23 @@ export class TrainHost implements TrainApi {
     await this.shared.inTurn(async () => this.opened.endShelf());
   }
 
-  openAdapter(source: AdapterSource): Promise<Result<OpenedAdapterFacts>> {
-    return this.shared.inTurn(() => this.opened.shelf().open(adapterOf(source)));
+  openAdapter(
+    source: AdapterSource,
+    onProgress: (progress: Progress) => void,
+  ): Promise<Result<OpenedAdapterFacts>> {
+    const tell = seldom(onProgress);
+    return this.shared.inTurn(() => {
+      this.openingAdapter = new AbortController();
+      return this.opened.shelf().open(adapterOf(source), {
+        signal: this.openingAdapter.signal,
+        onProgress: (done, total) => tell({ stage: "start", done, total }),
+      });
+    });
+  }
+
+  async stopOpeningAdapter(): Promise<void> {
+    const found = "It was stopped before all was computed that it began as.";
+    this.openingAdapter.abort(new DataError("stopped", found, "Open it again."));
   }
 
   adapterChanges(id: number): Promise<Result<readonly ParameterChange[]>> {

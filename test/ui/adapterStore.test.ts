@@ -102,6 +102,49 @@ describe("the page's adapters", () => {
     expect(worker.closed).toEqual([1, 2]);
   });
 
+  it("tell how far their reading is, are let go of, and are read again", async () => {
+    const { worker, state } = opened();
+    const one = () => state().held[0]!;
+    worker.decomposes = true;
+    const adding = state().add([zip("one.zip"), zip("two.zip")]);
+    await expect.poll(() => one().progress).toEqual({ stage: "start", done: 0, total: 2 });
+    // The other waits: it is not the one that would be stopped.
+    state().stopOpening(state().held[1]!.key);
+    expect(one().opened).toBeUndefined();
+    state().stopOpening(one().key);
+    await expect.poll(() => one().opened).toMatchObject({ ok: false, code: "stopped" });
+    expect(one().progress).toBeUndefined();
+    await expect.poll(() => state().held[1]!.progress).toBeDefined();
+    worker.endDecomposing();
+    await adding;
+    expect(usesOf(state().held).map(({ id }) => id)).toEqual([1]);
+    const again = state().openAgain(one().key);
+    expect(one().opened).toBeUndefined();
+    await expect.poll(() => one().progress).toBeDefined();
+    worker.endDecomposing();
+    await again;
+    expect(usesOf(state().held).map(({ id }) => id)).toEqual([2, 1]);
+    expect(one().progress).toBeUndefined();
+  });
+
+  it("are let go of where they are removed while they are read, and where another model is chosen", async () => {
+    const { worker, page, state } = opened();
+    worker.decomposes = true;
+    const adding = state().add([zip("one.zip")]);
+    await expect.poll(() => state().held[0]!.progress).toBeDefined();
+    state().remove(state().held[0]!.key);
+    await adding;
+    expect([state().held, worker.closed]).toEqual([[], []]);
+    const next = state().add([zip("two.zip")]);
+    await expect.poll(() => state().held[0]!.progress).toBeDefined();
+    page.getState().choose({ model: { label: "other", files: [] } });
+    await next;
+    await expect.poll(() => state().held[0]!.progress).toBeDefined();
+    worker.endDecomposing();
+    await expect.poll(() => usesOf(state().held).length).toBe(1);
+    expect(worker.bases).toEqual(["toy", "other"]);
+  });
+
   it("say why the base cannot be opened, and try again with the next", async () => {
     const { worker, state } = opened();
     const refusal: Failure = { ok: false, code: "no", message: "It is broken.", remedy: "" };

@@ -62,6 +62,9 @@ export class RecordedWorker implements TrainApi {
   readonly closed: number[] = [];
   /** Called to lose the device. */
   lose: (failure: Failure) => void = () => {};
+  /** Whether what adapters began as is computed from the base; `endDecomposing` lets one be opened. */
+  decomposes = false;
+  endDecomposing: () => void = () => {};
   /** What the next call is refused with. */
   refusal: Failure | undefined;
   private readonly recording: Recording;
@@ -69,6 +72,7 @@ export class RecordedWorker implements TrainApi {
   private meaning = parseRunFile({}, "run").train;
   private batches: Iterator<readonly Report[]> | undefined;
   private isPaused = false;
+  private isOpeningStopped = false;
   private adapterIds = 0;
   private steps = 0;
 
@@ -201,8 +205,22 @@ export class RecordedWorker implements TrainApi {
 
   async closeBase(): Promise<void> {}
 
-  async openAdapter(source: AdapterSource): Promise<Result<OpenedAdapterFacts>> {
+  async openAdapter(
+    source: AdapterSource,
+    onProgress: (progress: Progress) => void,
+  ): Promise<Result<OpenedAdapterFacts>> {
     if (this.refusal) return this.refusal;
+    if (this.decomposes) {
+      onProgress({ stage: "start", done: 0, total: 2 });
+      await new Promise<void>((resolve) => {
+        this.endDecomposing = resolve;
+      });
+      onProgress({ stage: "start", done: 1, total: 2 });
+      if (this.isOpeningStopped) {
+        this.isOpeningStopped = false;
+        return { ok: false, code: "stopped", message: "It was stopped.", remedy: "" };
+      }
+    }
     const module = { module: "model.layers.0.self_attn.q_proj", rank: 2, alpha: 4, scale: 2, dora: false };
     const value: OpenedAdapterFacts = {
       ...{ id: ++this.adapterIds, label: "label" in source ? source.label : source.name },
@@ -210,6 +228,11 @@ export class RecordedWorker implements TrainApi {
       fit: { ok: true, value: { modules: [module], whole: [], tokens: [], layers: [0, 1], warnings: [] } },
     };
     return { ok: true, value };
+  }
+
+  async stopOpeningAdapter(): Promise<void> {
+    this.isOpeningStopped = true;
+    this.endDecomposing();
   }
 
   async adapterChanges(): Promise<Result<readonly ParameterChange[]>> {

@@ -4,7 +4,7 @@ import { zipSync } from "fflate";
 import { afterAll, beforeEach, expect, it } from "vitest";
 import { requestNodeDevice } from "../../src/cli/device.ts";
 import { startTemplateThread } from "../../src/cli/templates.ts";
-import type { AdapterUse, Folder, OpenRequest, Report, Result } from "../../src/worker/api.ts";
+import type { AdapterUse, Folder, OpenRequest, Progress, Report, Result } from "../../src/worker/api.ts";
 import { TrainHost } from "../../src/worker/host.ts";
 import { exported } from "./exported.ts";
 
@@ -65,7 +65,7 @@ it("opens adapters as a folder, a zip and a GGUF file, and says what they are", 
   expect(valueIn(await host.openBase(model))).toEqual({
     ...{ label: model.label, modelType: "llama", parameters: 27_808, layers: 2, ofRun: false },
   });
-  const facts = valueIn(await host.openAdapter(adapterOf("llama_dora")));
+  const facts = valueIn(await host.openAdapter(adapterOf("llama_dora"), ignore));
   expect(facts).toMatchObject({
     config: { peft_type: "LORA", use_dora: true },
     fit: { ok: true, value: { layers: [0, 1], whole: [], tokens: [] } },
@@ -80,32 +80,46 @@ it("opens adapters as a folder, a zip and a GGUF file, and says what they are", 
     expect(change).toBeGreaterThan(0);
     expect(change).toBeLessThan(base);
   }
-  const zipped = valueIn(await host.openAdapter(await zipOf(adapterOf("llama_dora"))));
+  const zipped = valueIn(await host.openAdapter(await zipOf(adapterOf("llama_dora")), ignore));
   expect({ ...zipped, id: facts.id, label: facts.label }).toEqual(facts);
   expect(zipped.id).not.toBe(facts.id);
   const fixture = "test/lora/fixtures/gguf/llama";
-  const packed = valueIn(await host.openAdapter(file(`${fixture}/expected.gguf`)));
-  const plain = valueIn(await host.openAdapter(folder(fixture)));
+  const packed = valueIn(await host.openAdapter(file(`${fixture}/expected.gguf`), ignore));
+  const plain = valueIn(await host.openAdapter(folder(fixture), ignore));
   expect(packed.taskType).toBe("CAUSAL_LM");
   expect(valueIn(packed.fit).modules).toEqual(valueIn(plain.fit).modules);
   expect(valueIn(await host.adapterChanges(packed.id))).toEqual(valueIn(await host.adapterChanges(plain.id)));
 });
 
+it("tells how far it is with what an adapter began as, and can be stopped", async () => {
+  valueIn(await host.openBase(model));
+  const told: Progress[] = [];
+  const stop = (progress: Progress) => {
+    told.push(progress);
+    void host.stopOpeningAdapter();
+  };
+  expect(await host.openAdapter(adapterOf("llama_pissa"), stop)).toMatchObject({ code: "stopped" });
+  expect(told).toEqual([{ stage: "start", done: 0, total: 10 }]);
+  const { id, fit } = valueIn(await host.openAdapter(adapterOf("llama_pissa"), ignore));
+  expect(fit.ok).toBe(true);
+  expect(await answers([{ id, strength: 1 }])).not.toEqual(await answers([]));
+});
+
 it("says why an adapter does not fit, and does not use it", async () => {
   valueIn(await host.openBase(model));
-  const facts = valueIn(await host.openAdapter(adapterOf("mistral_rslora")));
+  const facts = valueIn(await host.openAdapter(adapterOf("mistral_rslora"), ignore));
   expect(facts.fit).toMatchObject({ ok: false, code: "shape-mismatch" });
   const used = await host.answers({ ...asked, adapters: [{ id: facts.id, strength: 1 }] }, ignore, ignore);
   expect(used).toMatchObject({ ok: false, code: "shape-mismatch" });
   const other = new File(["{}"], "notes.txt");
-  expect(await host.openAdapter(other)).toMatchObject({ ok: false, code: "no-adapter" });
-  expect(await host.openAdapter(model)).toMatchObject({ ok: false, code: "no-adapter-config" });
+  expect(await host.openAdapter(other, ignore)).toMatchObject({ ok: false, code: "no-adapter" });
+  expect(await host.openAdapter(model, ignore)).toMatchObject({ ok: false, code: "no-adapter-config" });
 });
 
 it("swaps and stacks adapters without reading the base again", async () => {
   valueIn(await host.openBase(model));
-  const plain = valueIn(await host.openAdapter(adapterOf("llama_all_linear"))).id;
-  const dora = valueIn(await host.openAdapter(adapterOf("llama_dora"))).id;
+  const plain = valueIn(await host.openAdapter(adapterOf("llama_all_linear"), ignore)).id;
+  const dora = valueIn(await host.openAdapter(adapterOf("llama_dora"), ignore)).id;
   const base = await answers([]);
   // The lengths of rows that DoRA wants come to the base once.
   const first = await answers([{ id: dora, strength: 1 }]);
@@ -141,14 +155,17 @@ it("swaps and stacks adapters without reading the base again", async () => {
 
 it("refuses strengths and layers that are not there", async () => {
   valueIn(await host.openBase(model));
-  const { id } = valueIn(await host.openAdapter(adapterOf("llama_all_linear")));
+  const { id } = valueIn(await host.openAdapter(adapterOf("llama_all_linear"), ignore));
   const refused = async (use: Partial<AdapterUse>) =>
     host.answers({ ...asked, adapters: [{ id, strength: 1, ...use }] }, ignore, ignore);
   expect(await refused({ strength: 2.5 })).toMatchObject({ ok: false, code: "strength" });
   expect(await refused({ layersOff: [2] })).toMatchObject({ ok: false, code: "layers-off" });
   expect(await refused({ id: "run" })).toMatchObject({ ok: false, code: "nothing-open" });
   await host.closeBase();
-  expect(await host.openAdapter(adapterOf("llama_dora"))).toMatchObject({ ok: false, code: "nothing-open" });
+  expect(await host.openAdapter(adapterOf("llama_dora"), ignore)).toMatchObject({
+    ok: false,
+    code: "nothing-open",
+  });
 });
 
 it("asks a run at any strength and beside other adapters, and the run goes on as if nobody had", async () => {
@@ -169,7 +186,7 @@ it("asks a run at any strength and beside other adapters, and the run goes on as
   expect(await answers([{ id: "run", strength: 1 }])).toEqual(tuned);
   expect(await answers([{ id: "run", strength: 0 }])).toEqual(base);
   expect(valueIn(await host.openBase(model)).ofRun).toBe(true);
-  const { id } = valueIn(await host.openAdapter(await zipOf(adapterOf("llama_dora"))));
+  const { id } = valueIn(await host.openAdapter(await zipOf(adapterOf("llama_dora")), ignore));
   const alone = await answers([{ id, strength: 1 }]);
   const together = await answers([
     { id: "run", strength: 2 },
