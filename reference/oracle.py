@@ -222,7 +222,8 @@ def gradients_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 def tie_factors(model: torch.nn.Module) -> None:
     """LoRA's factors of a tied head share the storage of the embedding's, which a conversion of the model parts."""
     table, head = model.get_input_embeddings(), model.get_output_embeddings()
-    if not model.peft_config["default"].ensure_weight_tying or not hasattr(table, "lora_embedding_A"):
+    is_tied = model.config.tie_word_embeddings and model.peft_config["default"].ensure_weight_tying
+    if not is_tied or not hasattr(table, "lora_embedding_A"):
         return
     head.lora_A["default"].weight.data = table.lora_embedding_B["default"].data.t()
     head.lora_B["default"].weight.data = table.lora_embedding_A["default"].data.t()

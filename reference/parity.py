@@ -64,8 +64,8 @@ def noise_of(case: dict, run: Run) -> dict[str, float]:
     return metric_errors(run.metrics, exact.metrics) | change_errors(run.initial, run.final, exact.final)
 
 
-def write_run(case: dict) -> dict[str, float]:
-    folder = DUMPS / "runs" / case["name"]
+def write_run(case: dict, runs: Path = DUMPS / "runs") -> dict[str, float]:
+    folder = runs / case["name"]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     write_json(folder / "run.json", case["run"])

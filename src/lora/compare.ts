@@ -57,13 +57,13 @@ export function compareWithAdapter(
     : [];
 }
 
-/** The same text, or the same list in another order. */
+/** The same text, or the same list in another order. The order of keys counts: the first pattern that matches wins. */
 function sameMeaning(
   a: LoraConfig[LoraKey & keyof LoraConfig],
   b: LoraConfig[LoraKey & keyof LoraConfig],
 ): boolean {
   const sorted = (value: typeof a) => (Array.isArray(value) ? [...new Set<unknown>(value)].sort() : value);
-  return sameJson(sorted(a) as never, sorted(b) as never);
+  return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
 }
 
 function pick(config: LoraConfig, keys: readonly LoraKey[]): Partial<LoraConfig> {

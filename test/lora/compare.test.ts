@@ -103,6 +103,12 @@ describe("a run file disagrees with the adapter it starts from", () => {
     ],
     [{ rank_pattern: { q_proj: 2 } }, ADAPTER, 'lora.rank_pattern is {"q_proj":2}, the adapter has {}.'],
     [{ alpha_pattern: { q_proj: 2 } }, ADAPTER, 'lora.alpha_pattern is {"q_proj":2}'],
+    // PEFT sorts the keys as it saves them, and then another pattern is the first that matches.
+    [
+      { alpha_pattern: { q_proj: 2, ".*": 3 } },
+      { ...ADAPTER, alpha_pattern: { ".*": 3, q_proj: 2 } },
+      'lora.alpha_pattern is {"q_proj":2,".*":3}, the adapter has {".*":3,"q_proj":2}.',
+    ],
     [{ modules_to_save: ["lm_head"] }, ADAPTER, 'lora.modules_to_save is ["lm_head"], the adapter has null.'],
     [{ exclude_modules: ["v_proj"] }, ADAPTER, 'lora.exclude_modules is ["v_proj"], the adapter has null.'],
     [{ use_dora: true }, ADAPTER, "lora.use_dora is true, the adapter has false."],

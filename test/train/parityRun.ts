@@ -17,6 +17,8 @@ import { Session } from "../../src/train/session.ts";
 import { parseRows } from "../data/parseRows.ts";
 
 export const DUMPS = "reference/dumps";
+/** Where the runs are: reference/random_runs.py makes others. */
+export const RUNS = process.env.GRAFT_PARITY_RUNS ?? `${DUMPS}/runs`;
 
 export interface ParityCase {
   readonly name: string;
@@ -36,7 +38,7 @@ export interface ParityErrors {
 }
 
 export function parityCase(name: string): ParityCase {
-  return JSON.parse(readFileSync(`${DUMPS}/runs/${name}/case.json`, "utf8")) as ParityCase;
+  return JSON.parse(readFileSync(`${RUNS}/${name}/case.json`, "utf8")) as ParityCase;
 }
 
 type Tensors = Map<string, Float32Array>;
@@ -74,7 +76,7 @@ export async function openParitySession(
   { adapter = "initial", submitMs, heldOut, opened, ...options }: ParityOptions = {},
 ): Promise<Session> {
   const { data, base } = { ...parityCase(name), ...options };
-  const folder = `${DUMPS}/runs/${name}`;
+  const folder = `${RUNS}/${name}`;
   const run = parseRunFile(JSON.parse(readFileSync(`${folder}/run.json`, "utf8")), "run.json");
   change(run);
   const { rows } = await parseRows(await fileSource(`${DUMPS}/data/${data}`), { format: "jsonl" });
@@ -97,7 +99,7 @@ export async function replay(
   name: string,
   exportTo?: string,
 ): Promise<ParityErrors> {
-  const folder = `${DUMPS}/runs/${name}`;
+  const folder = `${RUNS}/${name}`;
   const session = await openParitySession(gpu, kernels, name);
   await session.prepare();
   await session.run(() => {});
