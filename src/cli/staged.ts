@@ -1,6 +1,7 @@
 import { mkdir, open, rename, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { ByteSource, FileStream } from "../base/bytes.ts";
+import { checkWritten, crc32 } from "../formats/crc32.ts";
 import { fileSource } from "./files.ts";
 
 /** Files for a folder, in a hidden one of it, that are put in their places once they are known to be right. */
@@ -15,19 +16,25 @@ export class StagedFiles {
     this.stage = join(folder, `.part-${process.pid}`);
   }
 
-  /** Gives back what then lies on the disk. */
+  /** Gives back what then lies on the disk, once that is known to be what was written. */
   async write({ name, pieces }: FileStream): Promise<ByteSource> {
     const path = join(this.stage, name);
     const made = await mkdir(dirname(path), { recursive: true });
     if (made !== undefined && !made.startsWith(this.stage)) this.madeFolder = true;
     this.names.push(name);
     const file = await open(path, "w");
+    let crc = 0;
     try {
-      for await (const piece of pieces()) await file.writeFile(piece);
+      for await (const piece of pieces()) {
+        crc = crc32(piece, crc);
+        await file.writeFile(piece);
+      }
     } finally {
       await file.close();
     }
-    return fileSource(path);
+    const written = await fileSource(path);
+    await checkWritten(written, crc);
+    return written;
   }
 
   async keep(): Promise<void> {

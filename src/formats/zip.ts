@@ -6,7 +6,7 @@ import { inflateSync } from "fflate";
 import type { ByteSource, FileSet } from "../base/bytes.ts";
 import { FormatError } from "../base/errors.ts";
 import { show } from "../base/json.ts";
-import { crc32 } from "./crc32.ts";
+import { crc32, crc32Of } from "./crc32.ts";
 import { checkRange, mapFileSet } from "./sources.ts";
 
 const END_SIGNATURE = 0x06054b50;
@@ -167,15 +167,8 @@ async function contentStart(source: ByteSource, { path, start, packedBytes }: En
   return first;
 }
 
-/** Bytes of a stored file that are read at a time for its CRC. */
-const CHECKED_AT_ONCE = 1 << 22;
-
 async function checkStored(source: ByteSource, { path, bytes, crc }: Entry, first: number): Promise<void> {
-  let found = 0;
-  for (let at = 0; at < bytes; at += CHECKED_AT_ONCE) {
-    found = crc32(await source.read(first + at, first + Math.min(bytes, at + CHECKED_AT_ONCE)), found);
-  }
-  if (found !== crc) throw damaged(source, path);
+  if ((await crc32Of(source, first, first + bytes)) !== crc) throw damaged(source, path);
 }
 
 function damaged(source: ByteSource, path: string): FormatError {

@@ -6,7 +6,8 @@
  */
 import type { FileStream } from "../base/bytes.ts";
 import { GraftError } from "../base/errors.ts";
-import { crc32 } from "../formats/crc32.ts";
+import { checkWritten, crc32 } from "../formats/crc32.ts";
+import { blobSource } from "../formats/sources.ts";
 
 /** A file that was written, and its CRC-32, which a zip of it will want. */
 export interface KeptFile {
@@ -34,9 +35,12 @@ export class ExportStore {
     this.current = { kind, large: 0 };
   }
 
+  /** Throws where what then lies there is not what was written. */
   async write(file: FileStream): Promise<KeptFile> {
     const folder = file.byteLength >= LARGE_BYTES ? await this.folder() : undefined;
-    return folder ? writeOn(folder, String(this.current.large++), file) : writeInMemory(file);
+    const kept = await (folder ? writeOn(folder, String(this.current.large++), file) : writeInMemory(file));
+    await checkWritten(blobSource(kept.blob, kept.name), kept.crc32);
+    return kept;
   }
 
   /** Removes what was written since `begin`: it is not handed over. */
