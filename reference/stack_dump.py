@@ -25,6 +25,9 @@ STACKS = [
     ("merged", "llama", [("llama_embedding", 1.3), ("llama_tokens", 0.8), ("llama_whole_down", 0.5)]),
     ("merged", "qwen2", [("qwen2_dora_bias", 1.0), ("qwen2_layers", 1.5), ("qwen2_whole_k", 0.7)]),
     ("merged", "gpt2", [("gpt2_bias_all", 0.5), ("gpt2_tokens", 1.5), ("gpt2_all_linear", 1.0)]),
+    ("merged", "llama", [("llama_pissa", 0.7), ("llama_all_linear", 1.0)]),
+    ("merged", "mistral", [("mistral_olora", 1.5), ("mistral_rslora", 0.5)]),
+    ("merged", "qwen3", [("qwen3_pissa_dora", 1.0), ("qwen3_all_linear", 0.6)]),
     ("merged", "gpt2_gelu", [("gpt2_lora_bias", 1.5), ("gpt2_whole", 0.5), ("gpt2_gelu", 1.0)]),
 ]
 

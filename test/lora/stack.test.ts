@@ -9,6 +9,7 @@ import { parameterChanges } from "../../src/lora/changes.ts";
 import { parseLoraConfig } from "../../src/lora/config.ts";
 import { mergedTensors, rowBlocks } from "../../src/lora/merge.ts";
 import type { ModuleDescriptor } from "../../src/lora/modules.ts";
+import { plainFactors } from "../../src/lora/plainLora.ts";
 import { stackAdapters } from "../../src/lora/stack.ts";
 import type { Adapter, AdapterPart, BaseParameters } from "../../src/lora/strength.ts";
 import { selectModules } from "../../src/lora/targets.ts";
@@ -164,7 +165,11 @@ it.each<[string, readonly JsonObject[]]>([
   ["three of LoRA", [q, all, q]],
   ["DoRA and LoRA", [dora, all]],
   ["DoRA and DoRA", [dora, dora]],
+  ["pissa", [pissa]],
   ["pissa and LoRA", [pissa, all]],
+  ["LoRA and pissa", [all, pissa]],
+  ["pissa and pissa", [pissa, pissa]],
+  ["LoRA and pissa with DoRA", [all, { ...pissa, use_dora: true }]],
   ["pissa with DoRA and LoRA", [{ ...pissa, use_dora: true }, all]],
   ["DoRA and others' modules", [dora, biased]],
   ["whole and LoRA", [whole, all]],
@@ -184,7 +189,8 @@ it.each<[string, readonly JsonObject[]]>([
     }),
   );
   const stack = await stackAdapters(parts, base);
-  const merged = mergedTensors(stack, base.tensor);
+  // One by itself runs with its start beside it.
+  const merged = mergedTensors(plainFactors(stack), base.tensor);
   const wanted = new Map<string, Float64Array>();
   for (const part of parts) {
     for (const [name, change] of changesOf(part, base.values)) {

@@ -4,13 +4,15 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
 import { openDirectory } from "../../src/cli/files.ts";
 import { startTemplateThread } from "../../src/cli/templates.ts";
+import { bytesFileSet } from "../../src/formats/sources.ts";
 import { BLOCK_BYTES, Gpu } from "../../src/gpu/device.ts";
 import { Kernels } from "../../src/gpu/kernels.ts";
 import { logitsOf } from "../../src/train/logits.ts";
 import { openBase } from "../../src/train/openBase.ts";
 import type { StepReport } from "../../src/train/reports.ts";
+import type { RunConfig } from "../../src/train/runFile.ts";
 import { largestDifference } from "../../src/train/selfCheck.ts";
-import { AdapterShelf } from "../../src/train/shelf.ts";
+import { AdapterShelf, type AdapterUse } from "../../src/train/shelf.ts";
 import { DUMPS, openParitySession, parityCase } from "./parityRun.ts";
 
 let node: NodeDevice;
@@ -45,6 +47,29 @@ describe("a run that begins by itself", () => {
     session.destroy();
   });
 
+  it.each(["llama_pissa", "mistral_olora"])(
+    "is the base while nothing is dropped; in training what was taken out of it is not dropped, as in PEFT: %s",
+    async (name) => {
+      const firstStep = async (lora_dropout: number) => {
+        const change = ({ lora, train }: RunConfig) => {
+          Object.assign(lora, { lora_dropout });
+          Object.assign(train, { max_steps: 1 });
+        };
+        const session = await openParitySession(gpu, kernels, name, change, { adapter: "none" });
+        const before = await session.logits(ids);
+        await session.prepare();
+        await session.run(() => {});
+        const { loss } = session.reports[0]!;
+        session.destroy();
+        return { before, loss };
+      };
+      const [whole, dropped] = [await firstStep(0), await firstStep(0.5)];
+      expect(dropped.before).toEqual(whole.before);
+      // Dropped alike on both sides it would cancel, and the loss be that of the base.
+      expect(Math.abs(dropped.loss / whole.loss - 1)).toBeGreaterThan(1e-3);
+    },
+  );
+
   it("can be stopped while it computes what it begins as, goes on with the next module, and takes the memory that was foretold", async () => {
     const session = await openParitySession(gpu, kernels, "llama_pissa", () => {}, { adapter: "none" });
     const told: string[] = [];
@@ -58,6 +83,48 @@ describe("a run that begins by itself", () => {
     expect([gpu.bytes.get("adapter"), gpu.bytes.get("optimizer")]).toEqual([adapter, optimizer]);
     session.destroy();
   });
+});
+
+describe("the head of a tied embedding", () => {
+  it.each(["pissa", "olora"])(
+    "may begin as a part of it, which leaves the embedding; PEFT's file that took the start out of both is refused: %s",
+    async (init_lora_weights) => {
+      const base = await openBase(gpu, kernels, await openDirectory(`${DUMPS}/bases/llama_tied`));
+      const shelf = new AdapterShelf(base, startTemplateThread);
+      const answering = async (uses: readonly AdapterUse[]) => {
+        const model = await shelf.model(uses);
+        const found = await logitsOf(model, ids);
+        model.destroy();
+        return found;
+      };
+      const bare = await answering([]);
+      const change = ({ lora, train }: RunConfig) => {
+        Object.assign(lora, { init_lora_weights, target_modules: ["q_proj", "lm_head"], r: 4 });
+        Object.assign(train, { max_steps: 2, learning_rate: 0.02 });
+      };
+      const session = await openParitySession(gpu, kernels, "llama_all_linear", change, {
+        ...{ adapter: "none", base: "llama_tied", opened: base },
+      });
+      expect(await session.logits(ids)).toEqual(bare);
+      await session.prepare();
+      await session.run(() => {});
+      const tuned = await session.logits(ids);
+      expect(largestDifference(bare, tuned)).toBeGreaterThan(0.01);
+      expect(await answering([])).toEqual(bare);
+
+      const files = await session.files({ baseModel: null, dataset: "rows", device: null });
+      const plain = await shelf.open(bytesFileSet("plain", files));
+      expect(plain.config).toMatchObject({ init_lora_weights: true, r: 8 });
+      expect(largestDifference(await answering([{ id: plain.id, strength: 1 }]), tuned)).toBeLessThan(2e-6);
+      const config = new TextEncoder().encode(JSON.stringify({ ...plain.config, init_lora_weights }));
+      const unconverted = bytesFileSet("unconverted", new Map(files).set("adapter_config.json", config));
+      const { fit } = await shelf.open(unconverted);
+      expect(fit).toMatchObject({ ok: false, code: "start-unknown" });
+      expect(fit).toMatchObject({ message: expect.stringContaining("PEFT takes the start out of both") });
+      session.destroy();
+      base.frozen.destroy();
+    },
+  );
 });
 
 describe("PEFT's own file of such an adapter", () => {

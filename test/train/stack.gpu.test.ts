@@ -161,10 +161,12 @@ describe("several adapters", () => {
       const found = await logitsOf(model, Uint32Array.from(wanted.ids));
       model.destroy();
       base.frozen.destroy();
+      // PEFT takes such a start from its weights in f32, whose singular vectors are off by up to some 1e-5.
+      const allowed = wanted.adapters.some(({ run }) => /pissa|olora/.test(run)) ? 5e-5 : 1e-5;
       const largest = Math.max(...wanted.logits.flat().map(Math.abs));
       for (const [i, row] of wanted.rows.entries()) {
         for (const [j, value] of wanted.logits[i]!.entries()) {
-          expect(Math.abs(found[row]![j]! - value)).toBeLessThan(1e-5 * largest);
+          expect(Math.abs(found[row]![j]! - value)).toBeLessThan(allowed * largest);
         }
       }
     },
