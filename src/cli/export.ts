@@ -14,6 +14,7 @@ import { readAdapter } from "../lora/readAdapter.ts";
 import { adapterOfGguf } from "../lora/readGguf.ts";
 import { ggufNames } from "../models/ggufNames.ts";
 import { AdaptedModel } from "../train/adaptedModel.ts";
+import { adapterFolder } from "../train/adapterFolder.ts";
 import { type ExportFormat, exportFiles, type Handed, plainOf } from "../train/exportFiles.ts";
 import { exportChecked } from "../train/exports.ts";
 import { engineValues } from "../train/initialValues.ts";
@@ -23,13 +24,14 @@ import { withStarts } from "../train/plainAdapter.ts";
 import { checkPrompts } from "../train/selfCheck.ts";
 import { checkWords } from "./checkWords.ts";
 import { type NodeDevice, requestNodeDevice } from "./device.ts";
-import { openDirectory } from "./files.ts";
+import { openAdapterPath, openDirectory } from "./files.ts";
 import { StagedFiles } from "./staged.ts";
 import { startTemplateThread } from "./templates.ts";
 
-const USAGE = `npm run export -- ADAPTER_DIR --model MODEL_DIR --to gguf --out FILE.gguf [--base NAME]
-  npm run export -- ADAPTER_DIR --model MODEL_DIR --to merged --out DIR
-  npm run export -- ADAPTER_DIR --model MODEL_DIR --to merged-gguf --out FILE.gguf [--dtype f32|f16|q8_0]`;
+const USAGE = `npm run export -- ADAPTER --model MODEL_DIR --to gguf --out FILE.gguf [--base NAME]
+  npm run export -- ADAPTER --model MODEL_DIR --to merged --out DIR
+  npm run export -- ADAPTER --model MODEL_DIR --to merged-gguf --out FILE.gguf [--dtype f32|f16|q8_0]
+ADAPTER is a folder, a zip of one or a GGUF adapter.`;
 
 function readArguments() {
   const options = {
@@ -45,7 +47,7 @@ function readArguments() {
     const [adapter] = positionals;
     if (positionals.length > 1) throw new Error(`${positionals.length} adapters are given`);
     if (adapter === undefined || model === undefined || to === undefined || out === undefined)
-      throw new Error("An adapter's folder, --model, --to and --out must be given");
+      throw new Error("An adapter, --model, --to and --out must be given");
     if (to !== "gguf" && to !== "merged" && to !== "merged-gguf")
       throw new Error(`--to is ${to}, not gguf, merged or merged-gguf`);
     if (to !== "merged" && !out.endsWith(".gguf")) throw new Error(`--out is ${out}, not a .gguf`);
@@ -63,7 +65,7 @@ type Given = ReturnType<typeof readArguments>;
 async function openHanded(given: Given): Promise<Handed> {
   const base = await openDirectory(given.model);
   const opened = await openModel(base);
-  const adapter = await openDirectory(given.adapter);
+  const adapter = await adapterFolder(await openAdapterPath(given.adapter), opened.model.config);
   return {
     ...{ opened, base, adapter, startTemplates: startTemplateThread },
     baseName: given.base,

@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { zipSync } from "fflate";
 import { afterAll, describe, expect, it } from "vitest";
 import { fileSource } from "../../src/cli/files.ts";
 import { openGguf } from "../../src/formats/gguf.ts";
@@ -75,10 +76,16 @@ describe("npm run export", () => {
     expect(again.stderr).toMatch(/merged holds 5 files already/);
   });
 
-  it("merges into one GGUF file, with a Modelfile that names no other", async () => {
+  it("merges a zipped adapter into one GGUF file, with a Modelfile that names no other", async () => {
     const out = join(folder, "alone.gguf");
+    const files = ["adapter_config.json", "adapter_model.safetensors"];
+    const zip = join(folder, "adapter.zip");
+    writeFileSync(
+      zip,
+      zipSync(Object.fromEntries(files.map((name) => [name, readFileSync(join(fixture, name))]))),
+    );
     const to = ["--to", "merged-gguf", "--dtype", "q8_0", "--out", out];
-    const { status, stdout } = run(fixture, "--model", model, ...to);
+    const { status, stdout } = run(zip, "--model", model, ...to);
     expect(status).toBe(0);
     const { metadata, tensors } = await openGguf(await fileSource(out));
     expect(metadata.get("general.file_type")?.value).toBe(7);
