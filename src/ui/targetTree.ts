@@ -25,11 +25,8 @@ export function isBlock(node: TargetNode): node is LayerBlock {
   return "layers" in node;
 }
 
-/** `opened` are lists of layers whose layers are to stand one by one. */
-export function targetTree(
-  modules: readonly PreviewedModule[],
-  opened: ReadonlySet<string> = new Set(),
-): TargetNode[] {
+/** `isApart`: layers that are alike stand one by one all the same. */
+export function targetTree(modules: readonly PreviewedModule[], isApart = false): TargetNode[] {
   const nodes: TargetNode[] = [];
   for (const { list, layer, members } of layersOf(modules.filter(({ kind }) => kind !== "other"))) {
     if (list === undefined) {
@@ -42,7 +39,7 @@ export function targetTree(
       layers: [layer],
       rows: members.map((module) => ({ name: layerPlace(module.name)!.inLayer, modules: [module] })),
     };
-    const joins = last && isBlock(last) && last.list === list && !opened.has(list) && areAlike(last, block);
+    const joins = last && isBlock(last) && last.list === list && !isApart && areAlike(last, block);
     if (joins) nodes[nodes.length - 1] = joined(last, block);
     else nodes.push(block);
   }
@@ -124,8 +121,10 @@ function rankWords(r: number): string {
   return `r\u00a0${r}`;
 }
 
-/** Whether they can be picked, and whether they are. */
-export function pickState(modules: readonly PreviewedModule[]): "on" | "some" | "off" | "none" {
+/** Whether modules are adapted; "none" where none of them can be. */
+export type PickState = "on" | "some" | "off" | "none";
+
+export function pickState(modules: readonly PreviewedModule[]): PickState {
   const free = modules.filter(({ adapting, isExcluded }) => adapting && !isExcluded);
   if (free.length === 0) return "none";
   const count = free.filter(({ lora }) => lora).length;

@@ -16,11 +16,14 @@ afterAll(() => browser?.close());
 
 const panel = () => session.page.getByRole("region", { name: "What trains" });
 const field = (name: string) => session.page.getByRole("textbox", { name, exact: true });
-const row = (name: string) =>
-  panel()
-    .getByRole("row")
-    .filter({ has: tick(name) });
-const tick = (name: string) => session.page.getByRole("checkbox", { name: `Adapt ${name}`, exact: true });
+const grid = () => panel().getByRole("treegrid", { name: "Modules and what trains in them" });
+const row = (words: RegExp) => grid().getByRole("row", { name: words });
+const tick = (name: string) => grid().getByRole("checkbox", { name: `Adapt ${name}`, exact: true });
+const press = async (...keys: string[]) => {
+  for (const key of keys) await session.page.keyboard.press(key);
+};
+/** What a screen reader calls the row that has the focus. */
+const focused = () => grid().locator("tr:focus").getAttribute("aria-label");
 
 it("shows what the settings come to as they are typed", async () => {
   await panel().getByText("42 modules, 175,104 values").waitFor();
@@ -33,7 +36,7 @@ it("shows what the settings come to as they are typed", async () => {
     .getByText('"v_prj" matches no module of the model. The nearest name is "v_proj".')
     .first()
     .waitFor();
-  expect(await row("self_attn.q_proj").innerText()).toMatch(/r.2, α.16/);
+  expect(await row(/^self_attn.q_proj in layers 0–5/).innerText()).toMatch(/r.2, α.16/);
   await field("Modules").fill(".*(q|v");
   await panel().getByText("0 modules").waitFor();
   await field("Modules").fill(".*(q|v)_proj");
@@ -41,22 +44,58 @@ it("shows what the settings come to as they are typed", async () => {
   await session.says("Ready to train.");
 });
 
-it("picks modules and layers with the keyboard, and writes them as settings", async () => {
-  await tick("self_attn.k_proj").focus();
-  await session.page.keyboard.press("Space");
+it("is walked, folded and picked from with the keyboard alone, and writes the settings", async () => {
+  await field("Modules").fill("q_proj, v_proj");
+  await panel().getByText("12 modules").waitFor();
+  await panel().getByRole("button", { name: "Show each layer" }).focus();
+  await press("Tab");
+  expect(await focused()).toMatch(/^model\.embed_tokens, not adapted, \+/);
+  await press("End");
+  expect(await focused()).toMatch(/^lm_head, not adapted/);
+  await press("Home", "ArrowDown");
+  expect(await focused()).toMatch(/^layers 0–5, partly adapted, 9,216 values, 144\.0 KiB$/);
+  const layers = row(/^layers 0–5/);
+  const shown = await grid().getByRole("row").count();
+  await press("ArrowLeft");
+  expect(await layers.getAttribute("aria-expanded")).toBe("false");
+  expect(await focused()).toMatch(/^layers 0–5, partly adapted, q_proj, v_proj.r.2/);
+  await press("ArrowRight", "ArrowRight");
+  expect(await layers.getAttribute("aria-expanded")).toBe("true");
+  expect(await grid().getByRole("row").count()).toBe(shown);
+  expect(await focused()).toMatch(/^self_attn in layers 0–5, partly adapted/);
+  await press("ArrowRight", "ArrowDown");
+  expect(await focused()).toMatch(/^self_attn\.k_proj in layers 0–5, not adapted, \+/);
+  const key = row(/^self_attn\.k_proj/);
+  expect([await key.getAttribute("aria-level"), await key.getAttribute("aria-selected")]).toEqual([
+    ...["3", "false"],
+  ]);
+  await press("Space");
   await panel().getByText("18 modules").waitFor();
+  expect(await key.getAttribute("aria-selected")).toBe("true");
   expect(await field("Modules").inputValue()).toBe("q_proj, k_proj, v_proj");
+  await press("ArrowLeft");
+  expect(await focused()).toMatch(/^self_attn in layers 0–5, partly/);
+  expect(await tick("self_attn in layers 0–5").evaluate((box) => box.matches(":indeterminate"))).toBe(true);
+  await press("Space");
+  await panel().getByText("24 modules").waitFor();
+  expect(await tick("self_attn in layers 0–5").isChecked()).toBe(true);
+  await session.says("Ready to train.");
+});
+
+it("keeps the focus in the tree as layers part and come together", async () => {
   await panel().getByRole("button", { name: "Show each layer" }).press("Enter");
-  await tick("layer 5").focus();
-  await session.page.keyboard.press("Space");
-  await panel().getByText("15 modules").waitFor();
+  await tick("layer 5").click();
+  await panel().getByText("20 modules").waitFor();
+  expect(await focused()).toMatch(/^layer 5, not adapted/);
   expect(await tick("layer 5").isChecked()).toBe(false);
   await session.page.getByText("Advanced", { exact: true }).click();
   expect(await field("layers_to_transform").inputValue()).toBe("0, 1, 2, 3, 4");
-  await panel().getByRole("button", { name: "layer 5" }).press("Enter");
-  await panel().getByRole("button", { name: "Put layers that are alike together" }).first().click();
-  await panel().getByRole("button", { name: "layers 0–4" }).waitFor();
-  await session.says("Ready to train.");
+  await panel().getByRole("button", { name: "Put layers that are alike together" }).press("Enter");
+  await row(/^layers 0–4/).waitFor();
+  await row(/^layer 5, not adapted/).focus();
+  await press("Space");
+  await panel().getByText("24 modules").waitFor();
+  expect(await focused()).toMatch(/^layers 0–5, partly adapted/);
 });
 
 it("tells faults of settings that are folded away, and what an adapter brings along", async () => {
@@ -66,6 +105,7 @@ it("tells faults of settings that are folded away, and what an adapter brings al
   const { model, adapter, run } = filesOf("gpt2_gelu");
   await session.choose({ model, adapter, run });
   await panel().getByText("What the adapter that you go on from trains.").waitFor();
-  expect(await tick("attn.c_attn").isDisabled()).toBe(true);
+  expect(await tick("attn.c_attn in layers 0–1").isDisabled()).toBe(true);
+  expect(await grid().getAttribute("aria-readonly")).toBe("true");
   expect(session.complaints).toEqual([]);
 });

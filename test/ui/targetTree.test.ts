@@ -16,8 +16,8 @@ import { MODELS } from "../lora/fixtures.ts";
 
 const previewed = (lora: JsonObject, model: keyof typeof MODELS = "llama"): readonly PreviewedModule[] =>
   previewTargets(MODELS[model], lora, { modelType: model, origin: "run", path: "lora" }).modules;
-const blocks = (lora: JsonObject, opened?: ReadonlySet<string>): LayerBlock[] =>
-  targetTree(previewed(lora), opened).filter(isBlock);
+const blocks = (lora: JsonObject, isApart = false): LayerBlock[] =>
+  targetTree(previewed(lora), isApart).filter(isBlock);
 const spaced = (words: string) => words.replaceAll("\u00a0", " ");
 
 describe("the tree of modules", () => {
@@ -37,10 +37,8 @@ describe("the tree of modules", () => {
     expect(others).toEqual(["transformer.wte", "transformer.wpe", "transformer.ln_f", "lm_head"]);
   });
 
-  it("shows the layers of a list one by one where that is asked for", () => {
-    expect(blocks({}, new Set(["model.layers"])).map(({ layers }) => layers)).toEqual(
-      Array.from({ length: 12 }, (_, i) => [i]),
-    );
+  it("shows layers one by one where that is asked for", () => {
+    expect(blocks({}, true).map(({ layers }) => layers)).toEqual(Array.from({ length: 12 }, (_, i) => [i]));
   });
 
   it("says in a few words what trains", () => {
@@ -74,7 +72,7 @@ describe("a press", () => {
   const kind = (name: string) => (all: readonly PreviewedModule[]) =>
     all.filter((one) => one.name.endsWith(name));
   const layer = (number: number) => (all: readonly PreviewedModule[]) => {
-    const block = targetTree(all, new Set(["model.layers"])).filter(isBlock)[number]!;
+    const block = targetTree(all, true).filter(isBlock)[number]!;
     return modulesOfLayer(all, block);
   };
 
