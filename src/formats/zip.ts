@@ -50,7 +50,7 @@ export async function openZip(source: ByteSource, wanted: string): Promise<FileS
     throw new FormatError("zip", `${source.name} holds no ${wanted}; it holds ${paths}.`, REMEDY);
   }
   if (next !== undefined && next !== home && depth(next) === depth(home)) {
-    const found = `${source.name} holds several folders with a ${wanted}: ${show(homes)}.`;
+    const found = `${source.name} holds ${wanted} in several folders: ${show(homes)}.`;
     throw new FormatError("zip", found, "Unpack it, and choose one of the folders.");
   }
   const folder = home.slice(0, home.length - wanted.length);

@@ -103,7 +103,7 @@ describe("a zip archive", () => {
   it("with two folders side by side that have the file is refused: which one is meant?", async () => {
     const two = { "step-10": { "config.json": text("a") }, "step-20": { "config.json": text("b") } };
     await expect(open(archive(two))).rejects.toThrow(
-      /several folders with a config.json: \["step-10\/config.json","step-20\/config.json"\]. .*choose one/,
+      /holds config.json in several folders: \["step-10\/config.json","step-20\/config.json"\]. .*choose one/,
     );
   });
 
