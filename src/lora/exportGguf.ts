@@ -19,7 +19,7 @@ export interface GgufAdapter {
  * An adapter in PEFT's form as llama.cpp and Ollama read it. llama.cpp computes y += (alpha / r)·(x·Aᵀ)·Bᵀ with one
  * alpha for the whole file and each pair's own r, so:
  *
- *   alpha = lora_alpha, or lora_alpha·√r with use_rslora, as most pairs have it;
+ *   alpha = lora_alpha, or lora_alpha·√r with use_rslora, as most pairs have it, without its sign;
  *   B     = what PEFT has, times the pair's own alpha over that one where they differ.
  *
  * A is PEFT's bytes; rows of B follow the rows of the base's weight. Everything is f32.
@@ -30,7 +30,7 @@ export function ggufAdapter(adapter: AdapterFiles, names: GgufNames): GgufAdapte
   const alphas = patternLookup(adapter.config.alpha_pattern, `${CONFIG_FILE}.alpha_pattern`);
   const alphaOf = (module: string) => alphas.firstValue(module) ?? adapter.config.lora_alpha;
   const pairs = pairsOf(adapter, names).map((pair) => placed(pair, adapter, names, alphaOf));
-  const alpha = mostCommon(pairs.map((pair) => pair.alpha));
+  const alpha = mostCommon(pairs.map((pair) => Math.abs(pair.alpha)));
   const written = Math.fround(alpha);
   // llama.cpp takes 0 for an alpha that is not there, and scales by 1.
   if (!(written > 0 && Number.isFinite(written))) {
