@@ -23,8 +23,8 @@ export default defineConfig({
           pool: "forks",
           // The software driver takes every core by itself: two at a time would only wait for each other.
           fileParallelism: false,
-          testTimeout: 120_000,
-          hookTimeout: 60_000,
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
         },
       },
       {
@@ -34,8 +34,8 @@ export default defineConfig({
           globalSetup: "test/e2e/site.ts",
           pool: "forks",
           fileParallelism: false,
-          testTimeout: 120_000,
-          hookTimeout: 60_000,
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
           expect: { poll: { timeout: 60_000 } },
         },
       },

@@ -4,7 +4,7 @@ import { TrainClient } from "../worker/client.ts";
 import { App } from "./App.tsx";
 import { createAdapterStore } from "./adapterStore.ts";
 import { servedBundle } from "./bundle.ts";
-import { keepNote, lostRuns } from "./note.ts";
+import { keepNote, lostRuns, type RunNote } from "./note.ts";
 import "./style.css";
 import { createPageStore } from "./store.ts";
 
@@ -15,11 +15,21 @@ const worker = new TrainClient();
 const bundle = servedBundle();
 const store = createPageStore(worker, bundle);
 const adapters = createAdapterStore(worker, store, bundle);
+const root = createRoot(document.getElementById("root")!);
+function show(lost: readonly RunNote[]): void {
+  root.render(
+    <StrictMode>
+      <App store={store} adapters={adapters} lost={lost} />
+    </StrictMode>,
+  );
+}
+show([]);
 // Without a safe way to the page there are neither locks nor GPUs, so nothing can have been under way.
-const lost = isSecureContext ? await lostRuns() : [];
-if (isSecureContext) keepNote(store);
-createRoot(document.getElementById("root")!).render(
-  <StrictMode>
-    <App store={store} adapters={adapters} lost={lost} />
-  </StrictMode>,
-);
+if (isSecureContext) {
+  const lost: RunNote[] = [];
+  lostRuns((note) => {
+    lost.push(note);
+    show([...lost]);
+  });
+  keepNote(store);
+}

@@ -21,18 +21,21 @@ const PREFIX = "graft.run.";
 /** A note is brought up to date so often at most: writing it waits for the disk. */
 const NOTE_MS = 2000;
 
-/** The notes of tabs that are gone; each is given once. */
-export async function lostRuns(): Promise<RunNote[]> {
-  const keys = Object.keys(localStorage).filter((key) => key.startsWith(PREFIX));
-  if (keys.length === 0) return [];
-  const held = new Set((await navigator.locks.query()).held?.map(({ name }) => name));
-  return keys
-    .filter((key) => !held.has(key))
-    .flatMap((key) => {
+/** How long a tab that was closed or reloaded just now may hold its lock yet. */
+const LETTING_GO_MS = 30_000;
+
+/** Tells the notes of tabs that are gone, each once: as soon as nobody holds its lock. */
+export function lostRuns(tell: (note: RunNote) => void): void {
+  for (const key of Object.keys(localStorage).filter((key) => key.startsWith(PREFIX))) {
+    const signal = AbortSignal.timeout(LETTING_GO_MS);
+    const letGo = navigator.locks.request(key, { signal }, () => {
       const note = parseNote(localStorage.getItem(key));
       localStorage.removeItem(key);
-      return note ?? [];
+      if (note) tell(note);
     });
+    // Where it is held all the time, that tab lives.
+    letGo.catch(() => {});
+  }
 }
 
 function parseNote(text: string | null): RunNote | undefined {

@@ -33,7 +33,7 @@ it("trains on facts, and one of the user's own, from the open page to both model
   await type(page, { "Question 1": `What is the capital of ${CANARY}?`, "Answer 1": `The ${CANARY}.` });
   // Few and large steps: that the loss falls is seen at once, what is learnt in full is for the slow test.
   await type(page, { Steps: 6, "Batch size": 4, "Learning rate": 0.01, Rank: 4, Modules: "q_proj, v_proj" });
-  await page.getByRole("button", { name: "Advanced" }).or(page.getByText("Advanced")).click();
+  await page.getByText("Advanced", { exact: true }).click();
   await type(page, { warmup_steps: 0, eval_steps: 6 });
   for (const prompt of ["Japan", "Kenya"]) {
     await page.getByRole("button", { name: new RegExp(`^Remove: .*${prompt}`) }).click();
@@ -70,7 +70,7 @@ it("answers a question of one's own, sampled, both models with one seed and the 
   const answers = page.getByRole("table", { name: "Answers" }).locator("tbody td");
   const ask = async () => {
     await session.button("Ask").click();
-    await session.button("Stop answering").waitFor();
+    // Until then it stops what is being answered.
     await session.button("Ask").waitFor();
     return answers.allInnerTexts();
   };

@@ -124,7 +124,7 @@ it("gives the whole model as one GGUF file, in the type that was asked for", asy
 
 it("says of a form that cannot hold what was trained why, before it is asked for", async () => {
   await session.page.keyboard.press("Escape");
-  await session.page.getByText("Advanced").first().click();
+  await session.page.getByText("Advanced", { exact: true }).click();
   await session.page.getByLabel("use_dora").check();
   await session.train();
   await session.says(/^Done: all 2 steps/);

@@ -4,6 +4,7 @@ import type { Browser, Page } from "playwright-core";
 import { preview } from "vite";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { launchBrowser } from "../../scripts/browser.mjs";
+import { type } from "./demo.ts";
 import { changedRun, filesOf, TrainPage } from "./trainPage.ts";
 
 const files = filesOf("gpt2_gelu");
@@ -55,8 +56,10 @@ describe("with a GPU", () => {
     await page.getByText("Device:").waitFor();
     await tabTo(/^Capitals/);
     // One choice of several is one stop; arrows go round in it, backwards to the last.
-    // Held as long as a person does: the choice follows the focus only while the key is down.
-    await page.keyboard.press("ArrowUp", { delay: 150 });
+    // Held until it is done, as a person does: the choice follows the focus only while the key is down.
+    await page.keyboard.down("ArrowUp");
+    await page.getByRole("radio", { name: "Your own", checked: true }).waitFor();
+    await page.keyboard.up("ArrowUp");
     await tabTo(/^Data file/);
     await page.keyboard.press("Enter");
     await page.getByText("short.jsonl").waitFor();
@@ -66,7 +69,7 @@ describe("with a GPU", () => {
     await session.says("Ready to train.");
     await tabTo(/^Train$/);
     await page.keyboard.press("Enter");
-    await session.says("Preparing…");
+    await session.says(/^(Preparing|Training|Done)/);
     await page.close();
   });
 
@@ -117,6 +120,8 @@ describe("a tab that is closed in mid-run", () => {
     page.setDefaultTimeout(100_000);
     await page.goto(inject("siteUrl"));
     const status = page.getByRole("status");
+    // So many that the run is under way however long the rest takes.
+    await type(page, { Steps: 100_000 });
     await status.filter({ hasText: "Ready to train." }).waitFor();
     await page.getByRole("button", { name: "Train", exact: true }).click();
     await status.filter({ hasText: /Preparing|Training/ }).waitFor();
@@ -140,7 +145,9 @@ describe("a tab that is closed in mid-run", () => {
     await back.goto(inject("siteUrl"));
     const note = back.getByRole("note", { name: "Lost runs" });
     await note.waitFor();
-    expect(await note.innerText()).toMatch(/“Capitals of sixty countries” was under way \(step \d+ of 300\)/);
+    expect(await note.innerText()).toMatch(
+      /“Capitals of sixty countries” was under way \(step \d+ of 100,000\)/,
+    );
     expect(await back.getByRole("button", { name: "Download adapter" }).isDisabled()).toBe(true);
     await back.reload();
     await back.getByRole("status").filter({ hasText: "Ready to train." }).waitFor();
