@@ -100,7 +100,11 @@ export async function loadAdapter(
   for (const entry of entries) checkShape(adapter, entry);
   const warnings = [...adapter.warnings, ...selection.warnings];
   const kept: StoredTensor[] = [];
+  const begun = selection.lora.filter(({ fromBase }) => fromBase !== null);
+  const remainders = new Set(begun.map(({ module }) => `${module.name}.weight`));
   for (const [key, name] of copies) {
+    // What pissa and olora leave of a weight is computed again with what they took, by PEFT too.
+    if (remainders.has(name)) continue;
     const tensor = adapter.tensors.get(key)!;
     const found = await compareWithBase(adapter, tensor, name, baseTensor(name));
     if (found) warnings.push(found);

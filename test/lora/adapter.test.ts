@@ -166,6 +166,16 @@ describe("an adapter that PEFT wrote", () => {
     expect(kept.map(({ name }) => name)).toEqual(["base_model.model.model.embed_tokens.base_layer.weight"]);
   });
 
+  it("may hold what olora has left of the head, which is computed again", async () => {
+    const less = await edited(adapterCase("llama_head"), (all) =>
+      all.map((tensor) => (tensor.name.endsWith("base_layer.weight") ? scaled(tensor, 0.9) : tensor)),
+    );
+    await expect(load(less)).rejects.toThrow("in the base's place");
+    const { kept, selection } = await load(withConfig(less, { init_lora_weights: "olora" }));
+    expect(kept).toEqual([]);
+    expect(selection.lora.map(({ fromBase }) => fromBase)).toContain("olora");
+  });
+
   it("may hold that copy rounded to bf16, with a warning, but no other weights", async () => {
     const one = adapterCase("llama_head");
     const isCopy = (tensor: TensorToWrite) => tensor.name.endsWith("base_layer.weight");

@@ -125,6 +125,15 @@ describe("a GGUF adapter", () => {
     expect(await valuesOf(file, "blk.0.attn_v.weight.lora_b")).toEqual(given.map((value) => 2 * value));
   });
 
+  it("has an alpha below 0 without its sign, and the sign in B", async () => {
+    const adapter = await adapterOf("llama", { lora_alpha: -7 });
+    const file = await reopened(adapter);
+    expect(file.metadata.get("adapter.lora.alpha")?.value).toBe(7);
+    const key = "base_model.model.model.layers.0.self_attn.v_proj.lora_B.weight";
+    const given = new Float32Array(new Uint8Array(await adapter.tensors.get(key)!.read()).buffer);
+    expect(await valuesOf(file, "blk.0.attn_v.weight.lora_b")).toEqual(given.map((value) => -value));
+  });
+
   it.each([
     "base_model.model.lm_head.base_layer.weight",
     "base_model.model.lm_head.weight",
