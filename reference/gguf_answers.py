@@ -19,7 +19,8 @@ import torch
 from gguf_base import write_base
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from verify_gguf import TOLERANCE, compare, open_llama
+from verify_gguf import compare, open_llama
+from verifying import TOLERANCE
 
 LONGEST_ANSWER = 32
 

@@ -13,11 +13,8 @@ llama.cpp looks GPT-2's activation up in a table of 16-bit floats. For GPT-2, PE
 activation rounded in the same way; the difference from the exact one is printed beside it.
 """
 
-import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -31,9 +28,8 @@ from gguf_base import write_base
 from llama_cpp import Llama
 from oracle import DUMPS
 from peft import PeftModel
-from transformers.utils import logging
+from verifying import TOLERANCE, arguments, chosen, end, export
 
-TOLERANCE = 1e-4
 GGML_TYPE_F32 = 0
 # Mistral's window here is six tokens, and llama.cpp's llama architecture has none: within it they agree.
 LENGTHS = {"mistral": 6}
@@ -86,10 +82,9 @@ def llama_logits(base: Path, adapter: Path | None, ids: list[int]) -> np.ndarray
         model.close()
 
 
-def export(adapter: Path, base: str, out: Path) -> str:
-    """What is said where the export is refused."""
-    command = ["npm", "run", "--silent", "export", "--", str(adapter), "--model", str(BASES / base)]
-    done = subprocess.run([*command, "--to", "gguf", "--out", str(out)], check=False, capture_output=True, text=True)
+def refusal_of(adapter: Path, base: str, out: Path) -> str:
+    """What is said where the export is refused; else the file is made."""
+    done = export(BASES / base, adapter, "--to", "gguf", "--out", out, check=False)
     if done.returncode and not done.stderr.startswith("error:"):
         raise SystemExit(f"{adapter}: {done.stderr}")
     return done.stderr.strip() if done.returncode else ""
@@ -150,7 +145,7 @@ def check(case: str, base: str, adapter: Path, folder: Path, fault: str | None) 
     base_file, file = folder / f"base_{base}.gguf", folder / f"{case}.gguf"
     if not base_file.exists():
         write_base(BASES / base, base_file)
-    if refusal := export(adapter, base, file):
+    if refusal := refusal_of(adapter, base, file):
         print(f"{case:26s} {refusal}")
         return None
     expected = adapter / "expected.gguf"
@@ -178,24 +173,15 @@ def runs() -> dict[str, tuple[str, Path]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", metavar="CASE")
-    parser.add_argument("--break", dest="fault", choices=["permutation", "alpha", "swap"])
-    parser.add_argument("--runs", action="store_true")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    logging.disable_progress_bar()
+    args = arguments(__doc__, ["permutation", "alpha", "swap"], "--runs")
     adapters = runs() if args.runs else {case: (base, FOLDER / case) for case, (base, _) in CASES.items()}
-    if unknown := set(args.cases) - set(adapters):
-        raise SystemExit(f"no case {', '.join(unknown)}; there are: {', '.join(adapters)}")
+    cases = chosen(args.cases, adapters)
     with tempfile.TemporaryDirectory() as folder:
-        found = {case: check(case, *adapters[case], Path(folder), args.fault) for case in args.cases or adapters}
+        found = {case: check(case, *adapters[case], Path(folder), args.fault) for case in cases}
     held = [case for case, agrees in found.items() if agrees is not None]
     failed = [case for case, agrees in found.items() if agrees is False or (agrees is None and not args.runs)]
     print(f"{sum(found[case] for case in held)} of {len(held)} within {TOLERANCE:.0e}, {len(found) - len(held)} refused")
-    if failed:
-        print(f"failed: {', '.join(failed)}", file=sys.stderr)
-        raise SystemExit(1)
+    end(failed)
 
 
 if __name__ == "__main__":

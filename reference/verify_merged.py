@@ -10,12 +10,9 @@ as a faulty export would; then every case that has what is spoilt must fail. `--
 seen to be right. Exit code 1 where a case fails.
 """
 
-import argparse
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -24,17 +21,11 @@ from merged_cases import BASES, CASES, make_adapter, open_base
 from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging
+from verifying import TOLERANCE, arguments, chosen, end_of, export
 
-TOLERANCE = 1e-4
 FIXTURES = Path("test/models/fixtures/merged")
 KEPT = ["llama_shards", "tied_embedding", "gpt2_hub_embedding", "llama_bf16_dora", "qwen3", "kept_tied"]
 TEXT = "The quick brown fox, 1234 times: naïve 東京!"
-
-
-def export(base: str, adapter: Path, out: Path) -> None:
-    command = ["npm", "run", "--silent", "export", "--", str(adapter), "--model", str(BASES / base)]
-    subprocess.run([*command, "--to", "merged", "--out", str(out)], check=True, stdout=subprocess.DEVNULL)
 
 
 def stored(folder: Path) -> dict[str, torch.Tensor]:
@@ -131,7 +122,7 @@ def check(case: str, folder: Path, fault: str | None, *, write: bool) -> bool | 
     base, _ = CASES[case]
     adapter, out = folder / f"{case}.adapter", folder / case
     model = make_adapter(case, adapter)
-    export(base, adapter, out)
+    export(BASES / base, adapter, "--to", "merged", "--out", out)
     if fault is not None and not spoil(out, fault, base):
         print(f"{case:22s} has nothing of this")
         return None
@@ -167,23 +158,11 @@ def check(case: str, folder: Path, fault: str | None, *, write: bool) -> bool | 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", metavar="CASE")
-    parser.add_argument("--break", dest="fault", choices=["scale", "turn", "untie"])
-    parser.add_argument("--write", action="store_true")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    logging.disable_progress_bar()
-    cases = args.cases or list(CASES)
-    if unknown := set(cases) - set(CASES):
-        raise SystemExit(f"no case {', '.join(unknown)}; there are: {', '.join(CASES)}")
+    args = arguments(__doc__, ["scale", "turn", "untie"], "--write")
+    cases = chosen(args.cases, CASES)
     with tempfile.TemporaryDirectory() as folder:
         results = {case: check(case, Path(folder), args.fault, write=args.write) for case in cases}
-    failed = [case for case, right in results.items() if right is False]
-    print(f"{list(results.values()).count(True)} right, {len(failed)} failed")
-    if failed:
-        print(f"failed: {', '.join(failed)}", file=sys.stderr)
-        raise SystemExit(1)
+    end_of(results)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,8 @@ that has what is spoilt must fail. `--write` adds the hashes of the files to tes
 the case. Exit code 1 where a case fails.
 """
 
-import argparse
 import hashlib
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -26,11 +23,10 @@ from merged_cases import BASES, CASES, make_adapter
 from strings import strings_of
 from tokenizers import Tokenizer
 from transformers import AutoConfig
-from transformers.utils import logging
 from verify_gguf import RoundedGelu, compare, llama_logits, open_llama
 from verify_merged import FIXTURES
+from verifying import TOLERANCE, arguments, chosen, end_of, export
 
-TOLERANCE = 1e-4
 # llama.cpp has no exact gelu for GPT-2, and takes yarn's beta_fast from whoever runs the model.
 NOT_HELD = {"gpt2_whole", "llama_yarn"}
 # Within a sliding window, which llama.cpp has not for these families, the two agree.
@@ -38,10 +34,8 @@ LENGTHS = {"mistral": 6, "qwen2_window": 5}
 QUANTISED = {"f16": GGMLQuantizationType.F16, "q8_0": GGMLQuantizationType.Q8_0}
 
 
-def export(base: str, adapter: Path, out: Path, dtype: str) -> None:
-    command = ["npm", "run", "--silent", "export", "--", str(adapter), "--model", str(BASES / base)]
-    arguments = ["--to", "merged-gguf", "--dtype", dtype, "--out", str(out)]
-    subprocess.run([*command, *arguments], check=True, stdout=subprocess.DEVNULL)
+def export_gguf(base: str, adapter: Path, out: Path, dtype: str) -> None:
+    export(BASES / base, adapter, "--to", "merged-gguf", "--dtype", dtype, "--out", out)
 
 
 @torch.no_grad()
@@ -122,7 +116,7 @@ def check(case: str, folder: Path, fault: str | None, *, write: bool) -> bool | 
     adapter, file = folder / f"{case}.adapter", folder / f"{case}.gguf"
     model = make_adapter(case, adapter)
     config = AutoConfig.from_pretrained(BASES / base)
-    export(base, adapter, file, "f32")
+    export_gguf(base, adapter, file, "f32")
     if fault is not None and not spoil(file, fault, config):
         print(f"{case:22s} has nothing of this")
         return None
@@ -149,7 +143,7 @@ def check(case: str, folder: Path, fault: str | None, *, write: bool) -> bool | 
         right = right and not wrong
         for dtype, kind in QUANTISED.items():
             other = folder / f"{case}.{dtype}.gguf"
-            export(base, adapter, other, dtype)
+            export_gguf(base, adapter, other, dtype)
             found = llama_logits(other, None, ids)
             alike = int((found.argmax(axis=1) == wanted.argmax(axis=1)).sum())
             line += f"   {dtype} {compare(found, wanted):.1e}, {alike} of {length} answers alike"
@@ -161,23 +155,11 @@ def check(case: str, folder: Path, fault: str | None, *, write: bool) -> bool | 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", metavar="CASE")
-    parser.add_argument("--break", dest="fault", choices=["permutation", "turn", "eps", "rope"])
-    parser.add_argument("--write", action="store_true")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    logging.disable_progress_bar()
-    cases = args.cases or [case for case in CASES if case not in NOT_HELD]
-    if unknown := set(cases) - set(CASES):
-        raise SystemExit(f"no case {', '.join(unknown)}; there are: {', '.join(CASES)}")
+    args = arguments(__doc__, ["permutation", "turn", "eps", "rope"], "--write")
+    cases = chosen(args.cases, CASES, usual=[case for case in CASES if case not in NOT_HELD])
     with tempfile.TemporaryDirectory() as folder:
         results = {case: check(case, Path(folder), args.fault, write=args.write) for case in cases}
-    failed = [case for case, right in results.items() if right is False]
-    print(f"{list(results.values()).count(True)} right, {len(failed)} failed")
-    if failed:
-        print(f"failed: {', '.join(failed)}", file=sys.stderr)
-        raise SystemExit(1)
+    end_of(results)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ exported with a merged GGUF; llama.cpp and Transformers must give the same ids f
 import argparse
 import json
 import shutil
-import sys
 import tempfile
 import unicodedata
 from pathlib import Path
@@ -21,7 +20,8 @@ from strings import PARTS, strings_of
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import logging
-from verify_merged_gguf import export, tokenised
+from verify_merged_gguf import tokenised
+from verifying import end, export
 
 END, TURN = "<|endoftext|>", "<|im_end|>"
 SIZE = 1200
@@ -121,7 +121,7 @@ def make_folders(kind: str, folder: Path) -> tuple[Path, Path]:
 
 def check(kind: str, folder: Path) -> bool:
     base, adapter = make_folders(kind, folder)
-    export(base.resolve(), adapter, folder / "merged.gguf", "f16")
+    export(base, adapter, "--to", "merged-gguf", "--dtype", "f16", "--out", folder / "merged.gguf")
     texts = strings_of(base)
     tokenizer = AutoTokenizer.from_pretrained(base)
     wanted = [tokenizer(text)["input_ids"] for text in texts]
@@ -149,9 +149,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             if not check(kind, Path(folder)):
                 failed.append(kind)
-    if failed:
-        print(f"failed: {', '.join(failed)}", file=sys.stderr)
-        raise SystemExit(1)
+    end(failed)
 
 
 if __name__ == "__main__":
