@@ -44,17 +44,19 @@ export function Exports({ store, onClose }: ExportsProps) {
   // The browser's own dialog needs no styles that the page's policy forbids.
   return (
     <dialog ref={dialog} className="exports" aria-labelledby={title} onClose={onClose}>
-      <h2 id={title}>Take it along</h2>
+      <div className="dialog-head">
+        <h2 id={title}>Take it along</h2>
+        <Button variant="soft" color="gray" onClick={() => dialog.current?.close()}>
+          Close
+        </Button>
+      </div>
       <p>
-        Every file is read back and run before it is yours: its logits must be those of the model that was
-        trained.
+        Every file is read back and run before it is yours: its logits, the scores that it gives each next
+        token, must be those of the model that was trained.
       </p>
       {problem && <Problem title="That cannot be exported" failure={problem} />}
       {!problem && !choices && <p className="quiet">Looking at what each form would hold…</p>}
       {choices && <Choices store={store} choices={choices} onProblem={setProblem} />}
-      <Button variant="soft" color="gray" onClick={() => dialog.current?.close()}>
-        Close
-      </Button>
     </dialog>
   );
 }
@@ -134,8 +136,9 @@ function Form({ store, choices, making, progress, made, stopped, onMake }: FormP
   return (
     <section aria-label={title}>
       <div className="form-head">
-        <h3>{title}</h3>
-        {!refusal && <Badge color="gray">{bytes(choice.bytes)}</Badge>}
+        <h3>
+          {title} {!refusal && <Badge color="gray">{bytes(choice.bytes)}</Badge>}
+        </h3>
         {isMaking ? (
           <Button size="2" variant="soft" color="gray" onClick={() => store.getState().stopExport()}>
             Stop
