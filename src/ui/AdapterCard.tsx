@@ -4,11 +4,13 @@ import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import type { AdapterFit, Failure, OpenedAdapterFacts } from "../worker/api.ts";
 import { type AdapterState, type HeldAdapter, isUsable } from "./adapterStore.ts";
+import { DottedName } from "./DottedName.tsx";
 import { bytes, count, percent, shortNumber } from "./format.ts";
 import { Panel } from "./Panel.tsx";
 import { Problem } from "./Problem.tsx";
 import { isLocked } from "./pageState.ts";
 import { PROGRESS_WORDS } from "./progressWords.ts";
+import { Scroll } from "./Scroll.tsx";
 import { Strength } from "./Strength.tsx";
 import type { ViewProps } from "./view.ts";
 
@@ -25,6 +27,7 @@ interface HeldProps {
 export function AdapterCard({ store, adapters, held, show }: CardProps) {
   const { key, label, opened } = held;
   const locked = useStore(store, ({ phase }) => isLocked(phase));
+  const hasOthers = useStore(adapters, ({ held: all }) => all.filter(isUsable).length > 1);
   const { remove, only, setStrength } = adapters.getState();
   const trainOn = () => {
     store.getState().choose({ adapter: held.source });
@@ -65,14 +68,18 @@ export function AdapterCard({ store, adapters, held, show }: CardProps) {
             <Problem title="It does not fit this model" failure={opened.value.fit} />
           )}
           <Inside adapters={adapters} held={held} facts={opened.value} />
-          <div className="line">
-            <Button size="1" variant="soft" disabled={!isUsable(held)} onClick={() => only(key)}>
-              Only this one
-            </Button>
-            <Button size="1" variant="soft" disabled={!isUsable(held) || locked} onClick={trainOn}>
-              Train on from here
-            </Button>
-          </div>
+          {isUsable(held) && (
+            <div className="line">
+              {hasOthers && (
+                <Button size="1" variant="soft" onClick={() => only(key)}>
+                  Only this one
+                </Button>
+              )}
+              <Button size="1" variant="soft" disabled={locked} onClick={trainOn}>
+                Train on from here
+              </Button>
+            </div>
+          )}
         </>
       )}
     </Panel>
@@ -122,13 +129,12 @@ function Unopened({ adapters, held: { key }, failure }: HeldProps & { failure: F
 }
 
 function Facts({ facts }: { facts: OpenedAdapterFacts }) {
-  const { tensors, parameters, bytes: size, baseModel, taskType, fit } = facts;
+  const { tensors, parameters, bytes: size, baseModel, fit } = facts;
   return (
     <p className="small">
       {fit.ok && `${fitWords(fit.value)}. `}
-      {count(tensors.length)} tensors, {count(parameters)} values, {bytes(size)}
-      {baseModel && `; for ${baseModel}`}
-      {taskType && `, ${taskType}`}.
+      {count(tensors.length)} {tensors.length === 1 ? "tensor" : "tensors"}, {count(parameters)} values,{" "}
+      {bytes(size)}.{baseModel && ` Made for ${baseModel}.`}
     </p>
   );
 }
@@ -216,7 +222,7 @@ function Inside({ adapters, held, facts }: HeldProps & { facts: OpenedAdapterFac
       )}
       <details>
         <summary>Tensors</summary>
-        <div className="scroll">
+        <Scroll label="Tensors">
           <table>
             <thead>
               <tr>
@@ -228,18 +234,22 @@ function Inside({ adapters, held, facts }: HeldProps & { facts: OpenedAdapterFac
             <tbody>
               {facts.tensors.map(({ name, shape, dtype }) => (
                 <tr key={name}>
-                  <td>{name}</td>
+                  <th scope="row">
+                    <DottedName name={name} />
+                  </th>
                   <td>{shape.join(" × ")}</td>
                   <td>{dtype}</td>
                 </tr>
               ))}
             </tbody>
           </table>
-        </div>
+        </Scroll>
       </details>
       <details>
         <summary>Settings</summary>
-        <pre className="scroll mono">{JSON.stringify(facts.config, null, 2)}</pre>
+        <Scroll label="Settings">
+          <pre className="mono">{JSON.stringify(facts.config, null, 2)}</pre>
+        </Scroll>
       </details>
     </div>
   );
@@ -251,7 +261,11 @@ function Changes({ held: { changes } }: { held: HeldAdapter }) {
   const share = ({ change, base }: { change: number; base: number }) => (base > 0 ? change / base : 0);
   const most = Math.max(...changes.value.map(share), Number.MIN_VALUE);
   return (
-    <div className="scroll">
+    <Scroll label="Weights">
+      <p className="quiet">
+        ‖ΔW‖ is the size of what it adds to a weight at 100 %, ‖W‖ the size of the weight itself: the root of
+        the sum of their squares.
+      </p>
       <table className="changes" aria-label="How far it takes each weight">
         <thead>
           <tr>
@@ -263,7 +277,9 @@ function Changes({ held: { changes } }: { held: HeldAdapter }) {
         <tbody>
           {changes.value.map((one) => (
             <tr key={one.name}>
-              <th scope="row">{one.name}</th>
+              <th scope="row">
+                <DottedName name={one.name} />
+              </th>
               <td>{shortNumber(one.change)}</td>
               <td>
                 {one.base > 0 ? percent(one.change, one.base) : "—"}
@@ -273,6 +289,6 @@ function Changes({ held: { changes } }: { held: HeldAdapter }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }

@@ -217,17 +217,19 @@ export function AnswerTable({ store, answers, tuned, waits }: AnswerTableProps) 
           return (
             <tr key={prompt}>
               <th scope="row">
-                {prompt}
-                <Button
-                  type="button"
-                  size="1"
-                  variant="ghost"
-                  color="gray"
-                  aria-label={`Remove: ${prompt}`}
-                  onClick={() => setPrompts(prompts.filter((_, i) => i !== at))}
-                >
-                  ✕
-                </Button>
+                <span className="prompt">
+                  {prompt}
+                  <Button
+                    type="button"
+                    size="1"
+                    variant="ghost"
+                    color="gray"
+                    aria-label={`Remove: ${prompt}`}
+                    onClick={() => setPrompts(prompts.filter((_, i) => i !== at))}
+                  >
+                    ✕
+                  </Button>
+                </span>
               </th>
               <Said label="Base" text={answer.base} waits={waits.base} />
               <Said

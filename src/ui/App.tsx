@@ -53,13 +53,15 @@ function Views({ store, adapters }: Omit<AppProps, "lost">) {
   if (VIEWS.length === 1) return <main>{content(VIEWS[0])}</main>;
   return (
     <Tabs.Root value={shown} onValueChange={setShown}>
-      <Tabs.List>
-        {VIEWS.map(({ id, title }) => (
-          <Tabs.Trigger key={id} value={id}>
-            {title}
-          </Tabs.Trigger>
-        ))}
-      </Tabs.List>
+      <nav aria-label="Views">
+        <Tabs.List>
+          {VIEWS.map(({ id, title }) => (
+            <Tabs.Trigger key={id} value={id}>
+              {title}
+            </Tabs.Trigger>
+          ))}
+        </Tabs.List>
+      </nav>
       <main>
         {VIEWS.map((view) => (
           <Tabs.Content key={view.id} value={view.id}>

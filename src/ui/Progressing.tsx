@@ -6,6 +6,7 @@ import type { LossChart } from "./lossChart.ts";
 import { Panel } from "./Panel.tsx";
 import { Preparing } from "./Preparing.tsx";
 import type { PageState } from "./pageState.ts";
+import { Scroll } from "./Scroll.tsx";
 
 interface StoreProps {
   readonly store: StoreApi<PageState>;
@@ -139,7 +140,7 @@ function HeldOutTable({ store }: StoreProps) {
   return (
     <details>
       <summary>Held-out loss as a table</summary>
-      <div className="scroll">
+      <Scroll label="Held-out losses">
         <table>
           <thead>
             <tr>
@@ -156,7 +157,7 @@ function HeldOutTable({ store }: StoreProps) {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
     </details>
   );
 }

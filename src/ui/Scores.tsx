@@ -7,6 +7,7 @@ import { count } from "./format.ts";
 import { bundledSetOf } from "./material.ts";
 import { Panel } from "./Panel.tsx";
 import type { PageState } from "./pageState.ts";
+import { Scroll } from "./Scroll.tsx";
 
 /** Before and after, as a number: for data that can be scored. */
 export function Scores({ store }: { store: StoreApi<PageState> }) {
@@ -50,7 +51,7 @@ export function Scores({ store }: { store: StoreApi<PageState> }) {
       <table className="scores" aria-label="Scores">
         <thead>
           <tr>
-            <th scope="col" />
+            <td />
             <th scope="col">Base</th>
             <th scope="col">Tuned</th>
             {withPeft && <th scope="col">PEFT, same run</th>}
@@ -125,7 +126,7 @@ function AnswerList({ check }: { check: Check }) {
       <summary>
         {check.title}: all {count(check.answers.length)} answers
       </summary>
-      <div className="scroll">
+      <Scroll label="Answers to the questions">
         <table>
           <thead>
             <tr>
@@ -146,7 +147,7 @@ function AnswerList({ check }: { check: Check }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
     </details>
   );
 }

@@ -3,8 +3,10 @@ import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import type { AuditedTensor, RunSummary } from "../worker/api.ts";
 import { auditWords } from "./auditWords.ts";
+import { DottedName } from "./DottedName.tsx";
 import { count, percent, shortNumber } from "./format.ts";
 import type { PageState } from "./pageState.ts";
+import { Scroll } from "./Scroll.tsx";
 
 interface TrainablesProps {
   readonly store: StoreApi<PageState>;
@@ -16,6 +18,7 @@ export function Trainables({ store, summary: { trainable, groups } }: Trainables
   const report = useStore(store, (state) => state.audit);
   const audited = new Map(report?.audit.tensors.map((one) => [one.tensor, one]));
   const words = report && auditWords(report);
+  const hasSources = groups.some(({ by }) => by !== null);
   return (
     <>
       <p className={words ? (words.isFine ? "right" : "mistake") : "quiet"}>
@@ -31,7 +34,7 @@ export function Trainables({ store, summary: { trainable, groups } }: Trainables
           All {count(trainable.length)} tensors that train
           {groups.length > 1 && `, in ${groups.length} groups`}
         </summary>
-        <div className="scroll">
+        <Scroll label="Tensors">
           <table className="trainables" aria-label="Tensors that train">
             <thead>
               <tr>
@@ -39,7 +42,7 @@ export function Trainables({ store, summary: { trainable, groups } }: Trainables
                 <th scope="col">Shape</th>
                 <th scope="col">Learning rate</th>
                 <th scope="col">Weight decay</th>
-                <th scope="col">By</th>
+                {hasSources && <th scope="col">Rates set by</th>}
                 <th scope="col">Moved</th>
               </tr>
             </thead>
@@ -48,18 +51,20 @@ export function Trainables({ store, summary: { trainable, groups } }: Trainables
                 const { by, lr, weight_decay } = groups[group]!;
                 return (
                   <tr key={key}>
-                    <th scope="row">{key}</th>
+                    <th scope="row" title={key}>
+                      <DottedName name={key.replace(/^base_model\.model\./, "")} />
+                    </th>
                     <td>{shape.join(" × ")}</td>
                     <td>{shortNumber(lr)}</td>
                     <td>{shortNumber(weight_decay)}</td>
-                    <td>{by ?? "—"}</td>
+                    {hasSources && <td>{by ?? "—"}</td>}
                     <Moved audited={audited.get(key)} />
                   </tr>
                 );
               })}
             </tbody>
           </table>
-        </div>
+        </Scroll>
       </details>
     </>
   );

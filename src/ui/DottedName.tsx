@@ -1,0 +1,16 @@
+import { Fragment } from "react";
+
+/** A name of a tensor or module, which may break behind its dots and nowhere else while there is room. */
+export function DottedName({ name }: { name: string }) {
+  return name.split(".").map((part, i) => (
+    // biome-ignore lint/suspicious/noArrayIndexKey: the parts of a name have no other key, and no order but this
+    <Fragment key={i}>
+      {i > 0 && (
+        <>
+          .<wbr />
+        </>
+      )}
+      {part}
+    </Fragment>
+  ));
+}
