@@ -4,7 +4,7 @@ import { AdapterCard } from "./AdapterCard.tsx";
 import { AnswerTable, AskForm, How } from "./Answers.tsx";
 import { isUsable, usesWords } from "./adapterStore.ts";
 import { Chooser } from "./Chooser.tsx";
-import { adapterSources } from "./files.ts";
+import { adapterSources, wholeFolder } from "./files.ts";
 import { count } from "./format.ts";
 import { Panel } from "./Panel.tsx";
 import { Problem } from "./Problem.tsx";
@@ -39,18 +39,25 @@ function AddPanel({ store, adapters }: PartProps) {
   return (
     <Panel title="Adapters">
       <p className="small">
-        On {model?.label ?? "the bundled toy"}
-        {base?.ok && `: ${modelType}, ${count(parameters!)} parameters, ${layers} layers`}. Another model can
-        be chosen under Train.
+        Base model: {model?.label ?? "the bundled toy"}
+        {base?.ok && ` (${modelType}, ${count(parameters!)} parameters, ${layers} layers)`}. Another can be
+        chosen under Train.
       </p>
       {base?.ok === false && <Problem title="The base model cannot be opened" failure={base} />}
       <Chooser
         title="Adapter files"
-        hint="Drop a PEFT folder or a zip, or choose a zip, a GGUF, or the files of a folder."
+        hint="Choose a zip, a GGUF, or all files of a PEFT folder; a folder can be dropped, too."
         multiple
         chosen={undefined}
         reader={adapterSources}
         onChoose={(sources) => void add(sources)}
+      />
+      <Chooser
+        title="Adapter folder"
+        hint="One that PEFT's save_pretrained wrote: adapter_config.json, adapter_model.safetensors."
+        chosen={undefined}
+        reader={wholeFolder}
+        onChoose={(folder) => void add([folder])}
       />
       <Button variant="soft" className="start" disabled={!hasTrained} onClick={() => void addTrained()}>
         Add the adapter trained here

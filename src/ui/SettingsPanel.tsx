@@ -69,7 +69,7 @@ export function SettingsPanel({ store }: { store: StoreApi<PageState> }) {
           <Chooser
             title="Adapter folder"
             optional
-            hint="A PEFT adapter to go on from."
+            hint="A PEFT adapter to go on from. A zip or a GGUF is opened under Adapters first."
             chosen={adapter && adapterWords(adapter)}
             reader={wholeFolder}
             onChoose={(folder) => choose({ adapter: folder })}

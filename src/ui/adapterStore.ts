@@ -88,10 +88,22 @@ export function usesOf(held: readonly HeldAdapter[]): AdapterUse[] {
 export function usesWords(held: readonly HeldAdapter[]): string {
   const used = held.filter((adapter) => isUsable(adapter) && adapter.strength > 0);
   const words = used.map(({ label, strength, layersOff }) => {
-    const off = layersOff.length > 0 ? ` without ${layersOff.length} of its layers` : "";
+    const off = layersOff.length > 0 ? ` without ${layersWords(layersOff)}` : "";
     return `“${label}” at ${strengthWords(strength)}${off}`;
   });
   return words.join(" + ") || "no adapter";
+}
+
+/** `layer 3`; `layers 0–4, 7`. */
+function layersWords(layers: readonly number[]): string {
+  const runs: [number, number][] = [];
+  for (const layer of [...layers].sort((a, b) => a - b)) {
+    const last = runs.at(-1);
+    if (last?.[1] === layer - 1) last[1] = layer;
+    else runs.push([layer, layer]);
+  }
+  const words = runs.map(([first, last]) => (first === last ? `${first}` : `${first}–${last}`));
+  return `${layers.length === 1 ? "layer" : "layers"} ${words.join(", ")}`;
 }
 
 export function createAdapterStore(

@@ -55,7 +55,9 @@ describe("the page's adapters", () => {
       { id: 1, strength: 0.5, layersOff: [] },
       { id: 2, strength: 1, layersOff: [1] },
     ]);
-    expect(usesWords(state().held)).toBe("“one.zip” at 50 % + “two.zip” at 100 % without 1 of its layers");
+    expect(usesWords(state().held)).toBe("“one.zip” at 50 % + “two.zip” at 100 % without layer 1");
+    state().setLayersOff(two!, [5, 0, 2, 1]);
+    expect(usesWords(state().held)).toBe("“one.zip” at 50 % + “two.zip” at 100 % without layers 0–2, 5");
     state().only(one!);
     expect(usesOf(state().held)).toEqual([{ id: 1, strength: 1, layersOff: [] }]);
     state().setStrength(one!, 0);
