@@ -249,6 +249,10 @@ function withRanks(
     const init = config.init_lora_weights;
     const fromBase = isFromBase(init) && module.kind !== "embedding" ? init : null;
     const scale = loraScale(alpha, r, config.use_rslora);
+    if (!Number.isFinite(Math.fround(scale))) {
+      const found = `${context.path}: ${module.name} has the scale ${scale} by its alpha of ${alpha}, which f32 cannot hold.`;
+      refuse(context, new ConfigError("bad-value", found, "Correct lora_alpha or alpha_pattern."));
+    }
     if (context.origin === "adapter" && fromBase !== null)
       refuseUnrepeatable(module, fromBase, { r, scale }, context);
     return { module, r, alpha, scale, hasBias: config.lora_bias, hasMagnitude: config.use_dora, fromBase };

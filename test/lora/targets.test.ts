@@ -97,6 +97,15 @@ describe("a new run", () => {
     expect(biases({ bias: "lora_only", modules_to_save: ["ln_f"] })).toHaveLength(3);
   });
 
+  it("refuses an alpha whose scale no f32 holds: every logit would be NaN", () => {
+    expect(() => adapterOn("llama", { lora_alpha: 1e300 })).toThrow(
+      /has the scale 1.25e\+299 by its alpha of 1e\+300/,
+    );
+    expect(() => runOn("llama", { alpha_pattern: { v_proj: 1e40 } })).toThrow(
+      /v_proj has the scale 1\.\d+e\+39/,
+    );
+  });
+
   it("opens an adapter that has a bias by bias and by modules_to_save: PEFT reads it as the latter", () => {
     const { whole } = adapterOn("gpt2", {
       target_modules: ["c_attn"],
