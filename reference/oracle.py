@@ -219,12 +219,16 @@ def gradients_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return gradients
 
 
-def tie_factors(model: torch.nn.Module) -> None:
-    """LoRA's factors of a tied head share the storage of the embedding's, which a conversion of the model parts."""
+def has_tied_factors(model: torch.nn.Module) -> bool:
+    """Whether LoRA's factors of the head share the storage of the embedding's, by ensure_weight_tying."""
     table, head = model.get_input_embeddings(), model.get_output_embeddings()
-    is_tied = model.config.tie_word_embeddings and model.peft_config["default"].ensure_weight_tying
-    if not is_tied or not hasattr(table, "lora_embedding_A"):
-        return
+    if not hasattr(table, "lora_embedding_B") or not hasattr(head, "lora_A"):
+        return False
+    return head.lora_A["default"].weight.data_ptr() == table.lora_embedding_B["default"].data_ptr()
+
+
+def tie_factors(model: torch.nn.Module) -> None:
+    table, head = model.get_input_embeddings(), model.get_output_embeddings()
     head.lora_A["default"].weight.data = table.lora_embedding_B["default"].data.t()
     head.lora_B["default"].weight.data = table.lora_embedding_A["default"].data.t()
 
@@ -234,8 +238,11 @@ def to_float64(model: torch.nn.Module) -> torch.nn.Module:
 
     The rotary tables stay rounded to f32: they belong to the model's definition.
     """
+    is_tied = has_tied_factors(model)
     model = model.double()
-    tie_factors(model)
+    if is_tied:
+        # The conversion has parted them.
+        tie_factors(model)
     model.base_model.model.set_attn_implementation("sdpa")  # eager takes the softmax in f32
 
     def forward(self, x):

@@ -77,6 +77,6 @@ function takingFault(
   return new ConfigError(
     "bad-combination",
     `${path} takes both ${outer} and ${name}, which is inside it.`,
-    "Name the outer or the inner module.",
+    "Entries match every name that ends so. Write more of the name, of the outer or of the inner module.",
   );
 }

@@ -43,15 +43,22 @@ export function resolveTying(tree: ModuleTree, config: LoraConfig, context: Sele
       : nothing();
   }
   const table = head.tiedTo!;
-  if (!isSaved && !isTarget) {
-    return ties && config.trainable_token_indices === null
-      ? nothing(`${path}.ensure_weight_tying is true, but neither ${table} nor ${head.name} trains.`)
+  if (!ties) {
+    return takesEither(config, table, head.name, path)
+      ? nothing(
+          `${head.name} is tied to ${table}, and ensure_weight_tying is false: what trains for one does not reach the other, and merged they are two tensors.`,
+        )
       : nothing();
   }
-  if (!ties) {
-    return nothing(
-      `${head.name} is tied to ${table}, and ensure_weight_tying is false: what trains for one does not reach the other, and merged they are two tensors.`,
-    );
+  if (!isSaved && !isTarget) {
+    if (takesEither(config, table, head.name, path)) {
+      return nothing(
+        `${path}.ensure_weight_tying is true, but what trains for ${table} does not reach ${head.name}: PEFT does not know that name as one of tied modules.`,
+      );
+    }
+    return config.trainable_token_indices === null
+      ? nothing(`${path}.ensure_weight_tying is true, but neither ${table} nor ${head.name} trains.`)
+      : nothing();
   }
   if (!knowsTied(table)) {
     // PEFT saves the embedding's name in the head's place, and reading it does not know that the head is meant too.
@@ -75,6 +82,17 @@ export function resolveTying(tree: ModuleTree, config: LoraConfig, context: Sele
       ? `(?:${targets}|^${escapePattern(table)}$)`
       : inPlaceOfHead(targets!, table, head.name, path);
   return { config: { ...config, target_modules }, shares: "factors", warnings: [] };
+}
+
+/** Whether modules_to_save or target_modules name the embedding or the head that is tied to it. */
+function takesEither(
+  { target_modules: targets, modules_to_save: saved }: LoraConfig,
+  table: string,
+  head: string,
+  path: string,
+): boolean {
+  const isTarget = nameMatcher(targets ?? [], `${path}.target_modules`);
+  return [table, head].some((name) => isTarget(name) || (saved ?? []).some((entry) => name.endsWith(entry)));
 }
 
 /** The entries with the embedding's name, and without the first that takes the head. */

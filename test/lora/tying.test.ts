@@ -80,7 +80,10 @@ describe("ensure_weight_tying", () => {
     expect(warnings("qwen3", { ...Q, modules_to_save: ["lm_head"] })).toContain(
       "merged they are two tensors",
     );
-    expect(warnings("gpt2", { modules_to_save: ["wte"], ensure_weight_tying: true })).toContain("neither");
+    for (const taken of [{ modules_to_save: ["wte"] }, { target_modules: ".*wte|.*c_fc" }]) {
+      expect(warnings("gpt2", { ...taken, ensure_weight_tying: true })).toContain("does not know that name");
+      expect(warnings("gpt2", taken)).toContain("merged they are two tensors");
+    }
     expect(warnings("qwen3", { ...Q, trainable_token_indices: [1], ensure_weight_tying: true })).toBe("");
   });
 

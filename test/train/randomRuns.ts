@@ -92,18 +92,20 @@ function tooFar(name: string, errors: ParityErrors): string[] {
   const { noise } = JSON.parse(readFileSync(`${RUNS}/${name}/case.json`, "utf8")) as {
     noise: Record<string, number>;
   };
-  const limits = { loss: 1e-5, gradNorm: 1e-4, lr: 1e-9, tokens: 1e-9 };
-  const far = Object.entries(limits)
-    .map(([kind, limit]) => [kind, errors[kind as keyof typeof limits], limit] as const)
-    .concat(Object.entries(errors.change).map(([kind, error]) => [kind, error, changeLimit(noise, kind)]))
-    .filter(([, error, limit]) => !(error < limit));
-  return far.map(
-    ([kind, error, limit]) => `${kind} ${error.toExponential(1)} above ${limit.toExponential(1)}`,
-  );
-}
-
-function changeLimit(noise: Record<string, number>, kind: string): number {
-  return Math.max(1e-3, 10 * (noise[kind === "tokens" ? "whole" : kind] ?? 0));
+  const { loss, gradNorm, lr, tokens, change } = errors;
+  const rounding = (kind: string, limit: number): number => Math.max(limit, 10 * (noise[kind] ?? 0));
+  const limits: [string, number, number][] = [
+    ["loss", loss, rounding("loss", 1e-5)],
+    ["gradNorm", gradNorm, rounding("grad_norm", 1e-4)],
+    ["lr", lr, 1e-9],
+    ["tokens", tokens, 1e-9],
+  ];
+  for (const [kind, error] of Object.entries(change)) {
+    limits.push([`change of ${kind}`, error, rounding(kind === "tokens" ? "whole" : kind, 1e-3)]);
+  }
+  return limits
+    .filter(([, error, limit]) => !(error < limit))
+    .map(([kind, error, limit]) => `${kind} ${error.toExponential(1)} above ${limit.toExponential(1)}`);
 }
 
 type Outcome = "agrees" | "both refuse" | "Graft refuses" | "PEFT refuses" | "differs" | "fails";
