@@ -1,14 +1,10 @@
 /** That the bench measures the right step: were its problem or its settings off, the times would mean nothing. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { prepare, stepper } from "../../bench/contenders/graft.ts";
 import { benchSize, makeProblem, type ProblemSize } from "../../bench/problem.ts";
-import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
+import { testDevice } from "../harness/device.ts";
 
-let node: NodeDevice;
-beforeAll(async () => {
-  node = await requestNodeDevice();
-});
-afterAll(() => node.device.destroy());
+const on = testDevice({});
 
 /** The bench itself checks the losses of its own size; this one takes a tenth of a second a step. */
 const small: ProblemSize = {
@@ -26,7 +22,7 @@ const smallLosses = [4.93611, 4.877162, 4.820296, 4.764585];
 
 describe("the bench's step", () => {
   it("has the losses that jax-js has in a model of another size", async () => {
-    const { trainer, destroy } = await prepare(makeProblem(small), node.device, {});
+    const { trainer, destroy } = await prepare(makeProblem(small), on.device, {});
     const step = stepper(trainer);
     for (const loss of smallLosses) expect(Math.abs((await step()) - loss)).toBeLessThan(1e-5);
     destroy();

@@ -1,16 +1,12 @@
 /** The base model's tensors on the device: what several graphs take of them lies there once. */
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import type { StoredTensor } from "../../src/base/bytes.ts";
-import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
 import { Gpu } from "../../src/gpu/device.ts";
 import { Graph } from "../../src/graph/graph.ts";
 import { FrozenWeights } from "../../src/models/frozen.ts";
+import { testDevice } from "../harness/device.ts";
 
-let node: NodeDevice;
-beforeAll(async () => {
-  node = await requestNodeDevice({ limits: "default" });
-});
-afterAll(() => node.device.destroy());
+const on = testDevice();
 
 const WIDTH = 32;
 
@@ -27,7 +23,7 @@ function stored(name: string, rows: number, value: number): StoredTensor {
 const [q, k, v] = [stored("q", 4, 1), stored("k", 3, 2), stored("v", 2, 3)];
 
 function open() {
-  const gpu = new Gpu(node.device);
+  const gpu = new Gpu(on.device);
   const before = gpu.totalBytes();
   const frozen = new FrozenWeights(gpu);
   const graph = new Graph(1, 1);

@@ -1,25 +1,15 @@
 /** After the first step: what moved, what did not, and what should not have. Faults are planted behind the engine's back. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
-import { Gpu } from "../../src/gpu/device.ts";
-import { Kernels } from "../../src/gpu/kernels.ts";
+import { describe, expect, it } from "vitest";
 import type { Plan } from "../../src/graph/plan.ts";
 import { parseLoraConfig } from "../../src/lora/config.ts";
 import type { ParameterGroup } from "../../src/train/parameterGroups.ts";
 import type { AuditedTensor, AuditReport } from "../../src/train/reports.ts";
 import type { RunConfig } from "../../src/train/runFile.ts";
 import type { Session } from "../../src/train/session.ts";
+import { testDevice } from "../harness/device.ts";
 import { openParitySession, type ParityOptions } from "./parityRun.ts";
 
-let node: NodeDevice;
-let gpu: Gpu;
-let kernels: Kernels;
-beforeAll(async () => {
-  node = await requestNodeDevice();
-  gpu = new Gpu(node.device);
-  kernels = new Kernels(gpu);
-});
-afterAll(() => node.device.destroy());
+const on = testDevice({});
 
 interface Plants {
   /** Before anything is on the device. */
@@ -38,7 +28,7 @@ async function audit(
     Object.assign(run.train, { max_steps: 6 });
     change(run);
   };
-  const session = await openParitySession(gpu, kernels, name, short, options);
+  const session = await openParitySession(on.gpu, on.kernels, name, short, options);
   planned?.(session);
   await session.prepare();
   const found: AuditReport[] = [];
@@ -138,7 +128,7 @@ describe("an audit", () => {
 describe("a planted fault is found:", () => {
   /** Writes into a buffer of the device. */
   const write = (buffer: GPUBuffer, offset: number, values: Float32Array<ArrayBuffer>): void =>
-    gpu.device.queue.writeBuffer(buffer, offset, values);
+    on.gpu.device.queue.writeBuffer(buffer, offset, values);
   const placeOf = ({ adapted }: Session, ending: string) =>
     [...adapted.layout.tensors.values()].find(({ name }) => name.endsWith(ending))!;
   const groupsOf = ({ trainer }: Session) =>
@@ -189,7 +179,7 @@ describe("a planted fault is found:", () => {
 
   it("one number of a frozen weight", async () => {
     const stepped = (): void => {
-      const { live } = gpu as unknown as { live: Map<GPUBuffer, unknown> };
+      const { live } = on.gpu as unknown as { live: Map<GPUBuffer, unknown> };
       const weight = [...live.keys()].find(({ label }) => label === "model.layers.1.mlp.down_proj.weight")!;
       write(weight, 4, Float32Array.of(0.5));
     };

@@ -1,29 +1,20 @@
 /** Adapters that begin as a part of the base's weights: pissa and olora. */
 import { readFileSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
+import { describe, expect, it } from "vitest";
 import { openDirectory } from "../../src/cli/files.ts";
 import { startTemplateThread } from "../../src/cli/templates.ts";
 import { bytesFileSet } from "../../src/formats/sources.ts";
-import { BLOCK_BYTES, Gpu } from "../../src/gpu/device.ts";
-import { Kernels } from "../../src/gpu/kernels.ts";
+import { BLOCK_BYTES } from "../../src/gpu/device.ts";
 import { logitsOf } from "../../src/train/logits.ts";
 import { openBase } from "../../src/train/openBase.ts";
 import type { StepReport } from "../../src/train/reports.ts";
 import type { RunConfig } from "../../src/train/runFile.ts";
 import { largestDifference } from "../../src/train/selfCheck.ts";
 import { AdapterShelf, type AdapterUse } from "../../src/train/shelf.ts";
+import { testDevice } from "../harness/device.ts";
 import { DUMPS, openParitySession, parityCase } from "./parityRun.ts";
 
-let node: NodeDevice;
-let gpu: Gpu;
-let kernels: Kernels;
-beforeAll(async () => {
-  node = await requestNodeDevice({ limits: "default" });
-  gpu = new Gpu(node.device);
-  kernels = new Kernels(gpu);
-});
-afterAll(() => node.device.destroy());
+const on = testDevice();
 
 const ids = Uint32Array.of(5, 9, 17, 3, 44, 9);
 
@@ -35,7 +26,7 @@ function expectedSteps(name: string): StepReport[] {
 
 describe("a run that begins by itself", () => {
   it.each(["mistral_olora", "qwen3_pissa_dora"])("takes the steps of PEFT's: %s", async (name) => {
-    const session = await openParitySession(gpu, kernels, name, () => {}, { adapter: "none" });
+    const session = await openParitySession(on.gpu, on.kernels, name, () => {}, { adapter: "none" });
     await session.prepare();
     await session.run(() => {});
     const wanted = expectedSteps(name);
@@ -55,7 +46,7 @@ describe("a run that begins by itself", () => {
           Object.assign(lora, { lora_dropout });
           Object.assign(train, { max_steps: 1 });
         };
-        const session = await openParitySession(gpu, kernels, name, change, { adapter: "none" });
+        const session = await openParitySession(on.gpu, on.kernels, name, change, { adapter: "none" });
         const before = await session.logits(ids);
         await session.prepare();
         await session.run(() => {});
@@ -71,16 +62,16 @@ describe("a run that begins by itself", () => {
   );
 
   it("can be stopped while it computes what it begins as, goes on with the next module, and takes the memory that was foretold", async () => {
-    const session = await openParitySession(gpu, kernels, "llama_pissa", () => {}, { adapter: "none" });
+    const session = await openParitySession(on.gpu, on.kernels, "llama_pissa", () => {}, { adapter: "none" });
     const told: string[] = [];
     const isStopped = () => told.length === 3;
     const tell = (done: number, total: number) => void told.push(`${done} of ${total}`);
     expect(await session.adapted.begin(tell, isStopped)).toBe(false);
     expect(told).toEqual(["0 of 10", "1 of 10", "2 of 10"]);
-    expect(gpu.totalBytes()).toBe(BLOCK_BYTES);
+    expect(on.gpu.totalBytes()).toBe(BLOCK_BYTES);
     expect(await session.prepare()).toBe(true);
     const { adapter, optimizer } = session.summary.memory;
-    expect([gpu.bytes.get("adapter"), gpu.bytes.get("optimizer")]).toEqual([adapter, optimizer]);
+    expect([on.gpu.bytes.get("adapter"), on.gpu.bytes.get("optimizer")]).toEqual([adapter, optimizer]);
     session.destroy();
   });
 });
@@ -89,7 +80,7 @@ describe("the head of a tied embedding", () => {
   it.each(["pissa", "olora"])(
     "may begin as a part of it, which leaves the embedding; PEFT's file that took the start out of both is refused: %s",
     async (init_lora_weights) => {
-      const base = await openBase(gpu, kernels, await openDirectory(`${DUMPS}/bases/llama_tied`));
+      const base = await openBase(on.gpu, on.kernels, await openDirectory(`${DUMPS}/bases/llama_tied`));
       const shelf = new AdapterShelf(base, startTemplateThread);
       const answering = async (uses: readonly AdapterUse[]) => {
         const model = await shelf.model(uses);
@@ -102,7 +93,7 @@ describe("the head of a tied embedding", () => {
         Object.assign(lora, { init_lora_weights, target_modules: ["q_proj", "lm_head"], r: 4 });
         Object.assign(train, { max_steps: 2, learning_rate: 0.02 });
       };
-      const session = await openParitySession(gpu, kernels, "llama_all_linear", change, {
+      const session = await openParitySession(on.gpu, on.kernels, "llama_all_linear", change, {
         ...{ adapter: "none", base: "llama_tied", opened: base },
       });
       expect(await session.logits(ids)).toEqual(bare);
@@ -132,8 +123,8 @@ describe("PEFT's own file of such an adapter", () => {
     "does on the base what it did when it was trained: %s",
     async (name) => {
       const base = await openBase(
-        gpu,
-        kernels,
+        on.gpu,
+        on.kernels,
         await openDirectory(`${DUMPS}/bases/${parityCase(name).base}`),
       );
       const shelf = new AdapterShelf(base, startTemplateThread);
@@ -155,7 +146,7 @@ describe("PEFT's own file of such an adapter", () => {
       expect(await at(0, ids)).toEqual(await logitsOf(bare, ids));
       bare.destroy();
       // The run that goes on from it has it as a pair beside another.
-      const session = await openParitySession(gpu, kernels, name, () => {}, {
+      const session = await openParitySession(on.gpu, on.kernels, name, () => {}, {
         adapter: "final",
         opened: base,
       });
@@ -164,7 +155,7 @@ describe("PEFT's own file of such an adapter", () => {
       );
       session.destroy();
       base.frozen.destroy();
-      expect(gpu.totalBytes()).toBe(BLOCK_BYTES);
+      expect(on.gpu.totalBytes()).toBe(BLOCK_BYTES);
     },
   );
 });

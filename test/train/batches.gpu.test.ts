@@ -1,29 +1,19 @@
 /** What shares a micro-batch, and how a step is cut into micro-batches, shows in no loss and no gradient. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { philox, seedKey } from "../../src/base/random.ts";
-import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
 import { type TokenisedRow, targetCount } from "../../src/data/tokenize.ts";
-import { Gpu } from "../../src/gpu/device.ts";
-import { Kernels } from "../../src/gpu/kernels.ts";
 import type { TrainConfig } from "../../src/train/fields.ts";
 import type { StepReport } from "../../src/train/reports.ts";
 import { parseRunFile, type RunConfig } from "../../src/train/runFile.ts";
 import type { Session } from "../../src/train/session.ts";
 import { Trainer } from "../../src/train/trainer.ts";
+import { testDevice } from "../harness/device.ts";
 import { openParitySession, type ParityOptions } from "./parityRun.ts";
 
-let node: NodeDevice;
-let gpu: Gpu;
-let kernels: Kernels;
-beforeAll(async () => {
-  node = await requestNodeDevice({ limits: "default" });
-  gpu = new Gpu(node.device);
-  kernels = new Kernels(gpu);
-});
-afterAll(() => node.device.destroy());
+const on = testDevice();
 
 const open = (name: string, change?: (run: RunConfig) => void, options?: ParityOptions): Promise<Session> =>
-  openParitySession(gpu, kernels, name, change, options);
+  openParitySession(on.gpu, on.kernels, name, change, options);
 
 /** No tokenizer here has fewer tokens. */
 const VOCABULARY = 120;
@@ -55,7 +45,7 @@ type Gradients = ReadonlyMap<string, Float64Array>;
 async function gradientsOf({ adapted }: Session): Promise<Gradients> {
   const chunks = adapted
     .chunks("gradients")
-    .map((buffer) => gpu.read({ buffer, offset: 0, size: buffer.size }));
+    .map((buffer) => on.gpu.read({ buffer, offset: 0, size: buffer.size }));
   const read = await Promise.all(chunks);
   const gradients = [...adapted.layout.tensors.values()].map(({ name, shape, place }) => {
     const count = shape.reduce((product, size) => product * size, 1);

@@ -2,27 +2,18 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { FileStream } from "../../src/base/bytes.ts";
-import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
 import { toFloat32 } from "../../src/formats/floats.ts";
 import { openSafetensors, writeSafetensors } from "../../src/formats/safetensors.ts";
 import { arraySource } from "../../src/formats/sources.ts";
-import { BLOCK_BYTES, Gpu } from "../../src/gpu/device.ts";
-import { Kernels } from "../../src/gpu/kernels.ts";
+import { BLOCK_BYTES } from "../../src/gpu/device.ts";
 import type { ExportFormat } from "../../src/train/exportFiles.ts";
 import type { RunConfig } from "../../src/train/runFile.ts";
 import { keptShare, largestDifference } from "../../src/train/selfCheck.ts";
 import type { Session } from "../../src/train/session.ts";
+import { testDevice } from "../harness/device.ts";
 import { DUMPS, openParitySession, type ParityOptions } from "./parityRun.ts";
 
-let node: NodeDevice;
-let gpu: Gpu;
-let kernels: Kernels;
-beforeAll(async () => {
-  node = await requestNodeDevice({ limits: "default" });
-  gpu = new Gpu(node.device);
-  kernels = new Kernels(gpu);
-});
-afterAll(() => node.device.destroy());
+const on = testDevice();
 
 const facts = { baseModel: "bases/tiny", dataset: "rows", device: null };
 const WEIGHTS = "adapter_model.safetensors";
@@ -31,7 +22,7 @@ const WEIGHTS = "adapter_model.safetensors";
 async function trained(name: string, learning_rate = 0.02, how?: ParityOptions): Promise<Session> {
   const change = ({ train }: RunConfig) =>
     Object.assign(train, { max_steps: 2, learning_rate, warmup_steps: 0 });
-  const session = await openParitySession(gpu, kernels, name, change, how);
+  const session = await openParitySession(on.gpu, on.kernels, name, change, how);
   await session.prepare();
   await session.run(() => {});
   return session;
@@ -90,7 +81,7 @@ describe("an export", () => {
   ])("gives the logits of the run, and leaves the run as it was: %s as %s", async (name, format) => {
     const session = await trained(name);
     const before = await session.logits(Uint32Array.of(5, 9, 17));
-    const held = gpu.totalBytes();
+    const held = on.gpu.totalBytes();
     const { files, write } = keeping();
     const check = await session.export(format, facts, write);
     if (process.env.GRAFT_PARITY) console.log(name, format, check);
@@ -98,11 +89,11 @@ describe("an export", () => {
     expect(Math.abs(check.kept - 1)).toBeLessThan(0.02);
     expect(check.moved).toBeGreaterThan(1e-3);
     expect(check.tokens).toBeGreaterThan(20);
-    expect(gpu.totalBytes()).toBe(held);
+    expect(on.gpu.totalBytes()).toBe(held);
     expect(await session.logits(Uint32Array.of(5, 9, 17))).toEqual(before);
     if (format === "gguf") expect([...files.keys()]).toEqual(["tiny-lora.gguf", "tiny-lora.Modelfile"]);
     session.destroy();
-    expect(gpu.totalBytes()).toBe(BLOCK_BYTES);
+    expect(on.gpu.totalBytes()).toBe(BLOCK_BYTES);
   });
 });
 
@@ -258,23 +249,23 @@ describe("what is not the trained model", () => {
   it.each(Object.entries(FAULTS))(
     "is refused for %s, and nothing is lost",
     async (_, [format, spoil, says]) => {
-      const held = gpu.totalBytes();
+      const held = on.gpu.totalBytes();
       await expect(session.export(format, facts, keeping(spoil).write)).rejects.toThrow(says);
-      expect(gpu.totalBytes()).toBe(held);
+      expect(on.gpu.totalBytes()).toBe(held);
       const { difference, allowed } = await session.export(format, facts, keeping().write);
       expect(difference).toBeLessThan(allowed / 2);
     },
   );
 
   it.each(["write", "check"] as const)("nor is what was stopped at the stage %s", async (stage) => {
-    const held = gpu.totalBytes();
+    const held = on.gpu.totalBytes();
     const stopping = new AbortController();
     const stopped = session.export("merged", facts, keeping().write, {
       signal: stopping.signal,
       onProgress: (now) => now === stage && stopping.abort(new Error("stopped")),
     });
     await expect(stopped).rejects.toThrow("stopped");
-    expect(gpu.totalBytes()).toBe(held);
+    expect(on.gpu.totalBytes()).toBe(held);
   });
 
   it("is refused where the form's numbers are too coarse for what was trained", async () => {

@@ -1,11 +1,9 @@
 /** Long greedy answers with a cache: those of a single forward pass without one, and those of Transformers. */
 import { readFileSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
-import { Gpu } from "../../src/gpu/device.ts";
-import { Kernels } from "../../src/gpu/kernels.ts";
+import { describe, expect, it } from "vitest";
 import { Generator } from "../../src/train/generator.ts";
 import { GREEDY } from "../../src/train/sampling.ts";
+import { testDevice } from "../harness/device.ts";
 import { openParitySession } from "./parityRun.ts";
 
 interface Reference {
@@ -25,15 +23,7 @@ const references = JSON.parse(
 /** Scores that are closer could come out in another order. */
 const CLOSE = 1e-4;
 
-let node: NodeDevice;
-let gpu: Gpu;
-let kernels: Kernels;
-beforeAll(async () => {
-  node = await requestNodeDevice({ limits: "default" });
-  gpu = new Gpu(node.device);
-  kernels = new Kernels(gpu);
-});
-afterAll(() => node.device.destroy());
+const on = testDevice();
 
 function best(logits: Float32Array): number {
   return logits.indexOf(Math.max(...logits));
@@ -44,7 +34,7 @@ describe("two hundred tokens with a cache", () => {
     "are those of Transformers, and those without: $base",
     async ({ base, run, ...wanted }) => {
       expect(wanted.gap).toBeGreaterThan(CLOSE);
-      const session = await openParitySession(gpu, kernels, run, () => {}, { adapter: "final", base });
+      const session = await openParitySession(on.gpu, on.kernels, run, () => {}, { adapter: "final", base });
       const generator = new Generator(session.adapted, { lanes: 1, context: 256 });
       await generator.prepare();
       const answer = async (max_new_tokens: number, repetition_penalty: number): Promise<number[]> => {

@@ -1,6 +1,5 @@
 /** Generation with a cache against the plain forward pass, and evaluation against the training loss. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
+import { describe, expect, it } from "vitest";
 import { Gpu } from "../../src/gpu/device.ts";
 import { Kernels } from "../../src/gpu/kernels.ts";
 import { Evaluator } from "../../src/train/evaluator.ts";
@@ -8,20 +7,17 @@ import { type GenerationSettings, Generator } from "../../src/train/generator.ts
 import type { RunConfig } from "../../src/train/runFile.ts";
 import { GREEDY } from "../../src/train/sampling.ts";
 import type { Session } from "../../src/train/session.ts";
+import { testDevice } from "../harness/device.ts";
 import { openParitySession, type ParityOptions } from "./parityRun.ts";
 
-let node: NodeDevice;
-beforeAll(async () => {
-  node = await requestNodeDevice({ limits: "default" });
-});
-afterAll(() => node.device.destroy());
+const on = testDevice();
 
 async function open(
   name: string,
   options: ParityOptions = { adapter: "final" },
   change: (run: RunConfig) => void = () => {},
 ): Promise<Session> {
-  const gpu = new Gpu(node.device);
+  const gpu = new Gpu(on.device);
   return openParitySession(gpu, new Kernels(gpu), name, change, options);
 }
 
@@ -145,7 +141,7 @@ describe("an answer", () => {
 
 describe("the loss on rows that are not trained on", () => {
   it("is the training loss of a step that takes them all", async () => {
-    const gpu = new Gpu(node.device);
+    const gpu = new Gpu(on.device);
     const session = await openParitySession(gpu, new Kernels(gpu), "gpt2_gelu", ({ train }) => {
       Object.assign(train, { max_steps: 1, per_device_train_batch_size: 1000 });
     });

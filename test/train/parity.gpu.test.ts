@@ -3,22 +3,12 @@
  * GRAFT_EXPORT=DIR leaves each adapter there, with its logits.
  */
 import { readdirSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
-import { Gpu } from "../../src/gpu/device.ts";
-import { Kernels } from "../../src/gpu/kernels.ts";
+import { describe, expect, it } from "vitest";
+import { testDevice } from "../harness/device.ts";
 import { DUMPS, parityCase, replay } from "./parityRun.ts";
 
-let node: NodeDevice;
-let gpu: Gpu;
-let kernels: Kernels;
-beforeAll(async () => {
-  node = await requestNodeDevice({ limits: "default" });
-  // 16-bit weights are decoded in the kernels, which a software device does only when told to.
-  gpu = new Gpu(node.device, { decodesWhileLoading: false });
-  kernels = new Kernels(gpu);
-});
-afterAll(() => node.device.destroy());
+// 16-bit weights are decoded in the kernels, which a software device does only when told to.
+const on = testDevice({ limits: "default" }, { decodesWhileLoading: false });
 
 const cases = readdirSync(`${DUMPS}/runs`)
   .map(parityCase)
@@ -29,7 +19,7 @@ const cases = readdirSync(`${DUMPS}/runs`)
 
 describe("30 steps equal PEFT's", () => {
   it.each(cases)("$name: $about", async ({ name }) => {
-    const errors = await replay(gpu, kernels, name, process.env.GRAFT_EXPORT);
+    const errors = await replay(on.gpu, on.kernels, name, process.env.GRAFT_EXPORT);
     if (process.env.GRAFT_PARITY) console.log(name, JSON.stringify(errors));
     expect(errors.tokens).toBe(0);
     expect(errors.lr).toBeLessThan(1e-9);
@@ -39,6 +29,6 @@ describe("30 steps equal PEFT's", () => {
       expect(error, `change of ${kind}`).toBeLessThan(1e-3);
     }
     // Nothing of the run is left on the device but what the next one shares.
-    expect(gpu.totalBytes()).toBe(256);
+    expect(on.gpu.totalBytes()).toBe(256);
   });
 });

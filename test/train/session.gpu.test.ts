@@ -1,7 +1,6 @@
 /** Whole runs against themselves and against PEFT's logits and gradients: what the losses alone would not tell. */
 import { readFileSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
+import { describe, expect, it, vi } from "vitest";
 import { toFloat32 } from "../../src/formats/floats.ts";
 import { openSafetensors } from "../../src/formats/safetensors.ts";
 import { arraySource } from "../../src/formats/sources.ts";
@@ -11,13 +10,10 @@ import type { EvaluationReport, Report, SampleReport } from "../../src/train/rep
 import type { RunConfig } from "../../src/train/runFile.ts";
 import { parseSamples } from "../../src/train/samples.ts";
 import type { Session } from "../../src/train/session.ts";
+import { testDevice } from "../harness/device.ts";
 import { DUMPS, openParitySession, type ParityOptions } from "./parityRun.ts";
 
-let node: NodeDevice;
-beforeAll(async () => {
-  node = await requestNodeDevice({ limits: "default" });
-});
-afterAll(() => node.device.destroy());
+const on = testDevice();
 
 type Change = (run: RunConfig) => void;
 const facts = { baseModel: null, dataset: "rows", device: null };
@@ -33,7 +29,7 @@ interface How extends ParityOptions {
 }
 
 async function open(name: string, change: Change = () => {}, { traits, ...options }: How = {}) {
-  const gpu = new Gpu(node.device, traits);
+  const gpu = new Gpu(on.device, traits);
   const session = await openParitySession(gpu, new Kernels(gpu), name, change, options);
   return { gpu, session };
 }

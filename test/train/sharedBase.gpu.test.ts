@@ -1,17 +1,13 @@
 /** Several adapted models over one base that lies on the device once. */
-import { afterAll, beforeAll, expect, it } from "vitest";
-import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
+import { expect, it } from "vitest";
 import { BLOCK_BYTES, Gpu } from "../../src/gpu/device.ts";
 import { Kernels } from "../../src/gpu/kernels.ts";
 import { AdaptedModel } from "../../src/train/adaptedModel.ts";
 import { logitsOf } from "../../src/train/logits.ts";
+import { testDevice } from "../harness/device.ts";
 import { openParitySession } from "./parityRun.ts";
 
-let node: NodeDevice;
-beforeAll(async () => {
-  node = await requestNodeDevice({ limits: "default" });
-});
-afterAll(() => node.device.destroy());
+const on = testDevice();
 
 const ids = Uint32Array.of(5, 9, 17, 3, 44);
 
@@ -21,7 +17,7 @@ it.each([
   ["llama_dora", "llama_all_linear", 0],
   ["llama_untied_head", "llama_all_linear", 4 * 180 * 32],
 ])("is not loaded again: %s, then %s", async (first, second, added) => {
-  const gpu = new Gpu(node.device);
+  const gpu = new Gpu(on.device);
   const kernels = new Kernels(gpu);
   const open = (name: string) => openParitySession(gpu, kernels, name, () => {}, { adapter: "final" });
   const [owner, other] = [await open(first), await open(second)];

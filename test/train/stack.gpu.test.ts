@@ -1,33 +1,24 @@
 /** Adapters at a strength, without some layers, and several at once. */
 import { readFileSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type NodeDevice, requestNodeDevice } from "../../src/cli/device.ts";
+import { describe, expect, it } from "vitest";
 import { openDirectory } from "../../src/cli/files.ts";
 import { startTemplateThread } from "../../src/cli/templates.ts";
-import { BLOCK_BYTES, Gpu } from "../../src/gpu/device.ts";
-import { Kernels } from "../../src/gpu/kernels.ts";
+import { BLOCK_BYTES } from "../../src/gpu/device.ts";
 import { layerOf } from "../../src/lora/matching.ts";
 import type { AdapterPart } from "../../src/lora/strength.ts";
 import { logitsOf } from "../../src/train/logits.ts";
 import { type OpenedBase, openBase, stackedModel } from "../../src/train/openBase.ts";
 import { AdapterShelf, type AdapterUse } from "../../src/train/shelf.ts";
+import { testDevice } from "../harness/device.ts";
 import { DUMPS, openParitySession, parityCase } from "./parityRun.ts";
 
-let node: NodeDevice;
-let gpu: Gpu;
-let kernels: Kernels;
-beforeAll(async () => {
-  node = await requestNodeDevice({ limits: "default" });
-  gpu = new Gpu(node.device);
-  kernels = new Kernels(gpu);
-});
-afterAll(() => node.device.destroy());
+const on = testDevice();
 
 const ids = Uint32Array.of(5, 9, 17, 3, 44, 9);
 const none: ReadonlySet<number> = new Set();
 
 async function open(name: string): Promise<OpenedBase> {
-  return openBase(gpu, kernels, await openDirectory(`${DUMPS}/bases/${parityCase(name).base}`));
+  return openBase(on.gpu, on.kernels, await openDirectory(`${DUMPS}/bases/${parityCase(name).base}`));
 }
 
 async function logits(base: OpenedBase, parts: readonly AdapterPart[]): Promise<Float32Array[]> {
@@ -71,7 +62,7 @@ describe("an adapter's strength", () => {
   ])("0 is the base and 1 the trained model, to the bit, and the training stands still: %s", async (name) => {
     const base = await open(name);
     const bare = await logits(base, []);
-    const session = await openParitySession(gpu, kernels, name, () => {}, {
+    const session = await openParitySession(on.gpu, on.kernels, name, () => {}, {
       adapter: "final",
       opened: base,
     });
@@ -79,7 +70,7 @@ describe("an adapter's strength", () => {
     expect(same(tuned, bare)).toBe(false);
     const adapter = await session.trained();
     const at = (strength: number, layersOff = none) => logits(base, [{ adapter, strength, layersOff }]);
-    const held = gpu.bytes.get("base");
+    const held = on.gpu.bytes.get("base");
     expect(same(await at(0), bare)).toBe(true);
     expect(same(await at(1), tuned)).toBe(true);
     for (const strength of [0.5, 2]) {
@@ -93,10 +84,10 @@ describe("an adapter's strength", () => {
     if (off.size === new Set(layers).size) expect(same(await at(1, off), bare)).toBe(true);
     if (off.size > 1) expect(same(await at(1, new Set([1])), tuned)).toBe(false);
     expect(same(await session.logits(ids), tuned)).toBe(true);
-    expect(gpu.bytes.get("base")).toBe(held);
+    expect(on.gpu.bytes.get("base")).toBe(held);
     session.destroy();
     base.frozen.destroy();
-    expect(gpu.totalBytes()).toBe(BLOCK_BYTES);
+    expect(on.gpu.totalBytes()).toBe(BLOCK_BYTES);
   });
 
   it.each([
@@ -109,7 +100,7 @@ describe("an adapter's strength", () => {
     "mistral_olora",
   ])("does nothing before the first step: %s", async (name) => {
     const base = await open(name);
-    const session = await openParitySession(gpu, kernels, name, () => {}, {
+    const session = await openParitySession(on.gpu, on.kernels, name, () => {}, {
       adapter: "none",
       opened: base,
     });
@@ -150,7 +141,7 @@ describe("several adapters", () => {
   it.each(references.map((one) => ({ ...one, what: one.adapters.map(({ run }) => run).join(" + ") })))(
     "are what PEFT makes of them, $how: $what",
     async (wanted) => {
-      const base = await openBase(gpu, kernels, await openDirectory(`${DUMPS}/bases/${wanted.base}`));
+      const base = await openBase(on.gpu, on.kernels, await openDirectory(`${DUMPS}/bases/${wanted.base}`));
       const shelf = new AdapterShelf(base, startTemplateThread);
       const uses: AdapterUse[] = [];
       for (const { run, weight } of wanted.adapters) {
