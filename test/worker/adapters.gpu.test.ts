@@ -1,36 +1,16 @@
-/** Adapters on a base, alone and beside a run, as the page asks for them; in Node. */
-import { readdirSync, readFileSync } from "node:fs";
 import { zipSync } from "fflate";
-import { afterAll, beforeEach, expect, it } from "vitest";
-import { requestNodeDevice } from "../../src/cli/device.ts";
-import { startTemplateThread } from "../../src/cli/templates.ts";
-import type { AdapterUse, Folder, OpenRequest, Progress, Report, Result } from "../../src/worker/api.ts";
-import { TrainHost } from "../../src/worker/host.ts";
-import { exported } from "./exported.ts";
+import { beforeEach, expect, it } from "vitest";
+import type { AdapterUse, Folder, OpenRequest, Progress, Report } from "../../src/worker/api.ts";
+import { exported, file, folder, nodeHost, valueIn } from "./nodeHost.ts";
 
 const DUMPS = "reference/dumps";
 const WEIGHTS = "adapter_model.safetensors";
 
-let device: GPUDevice;
-afterAll(() => device.destroy());
-const host = new TrainHost(async () => {
-  const node = await requestNodeDevice();
-  device = node.device;
-  const { vendor, architecture } = node.adapter.info;
-  return { device, facts: { description: node.description, vendor, architecture, software: node.software } };
-}, startTemplateThread);
+const { host, devices } = nodeHost();
 beforeEach(async () => {
   await host.closeBase();
   await host.close();
 });
-
-function file(path: string): File {
-  return new File([readFileSync(path)], path.slice(path.lastIndexOf("/") + 1));
-}
-
-function folder(path: string): Folder {
-  return { label: path, files: readdirSync(path).map((name) => file(`${path}/${name}`)) };
-}
 
 const model = folder(`${DUMPS}/bases/llama`);
 const adapterOf = (name: string) => folder(`${DUMPS}/runs/${name}/final`);
@@ -46,11 +26,6 @@ function request(): OpenRequest {
     data: [file(`${DUMPS}/data/short.jsonl`)],
     run: { train: { max_steps: 20, learning_rate: 0.01 } },
   };
-}
-
-function valueIn<T>(result: Result<T>): T {
-  if (!result.ok) throw new Error(`${result.code}: ${result.message}`);
-  return result.value;
 }
 
 const ignore = () => {};
@@ -126,6 +101,7 @@ it("swaps and stacks adapters without reading the base again", async () => {
   const held = valueIn(await host.memory());
   expect(held).toMatchObject({ adapter: 0, activations: 0 });
   const created: string[] = [];
+  const device = devices.at(-1)!;
   const createBuffer = device.createBuffer.bind(device);
   device.createBuffer = (descriptor) => {
     created.push(descriptor.label ?? "");

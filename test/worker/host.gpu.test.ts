@@ -1,35 +1,10 @@
-/** The engine behind the worker's API, asked in Node: what does not depend on being a worker. */
-import { readdirSync, readFileSync } from "node:fs";
-import { afterAll, expect, it } from "vitest";
-import { requestNodeDevice } from "../../src/cli/device.ts";
-import { startTemplateThread } from "../../src/cli/templates.ts";
-import type { Folder, OpenRequest, Report, Result } from "../../src/worker/api.ts";
-import { TrainHost } from "../../src/worker/host.ts";
-import { exported } from "./exported.ts";
+import { expect, it } from "vitest";
+import type { OpenRequest, Report } from "../../src/worker/api.ts";
+import { exported, file, folder, nodeHost, valueIn } from "./nodeHost.ts";
 
 const DUMPS = "reference/dumps";
 
-/** Those that the host asked for, in order. */
-const devices: GPUDevice[] = [];
-afterAll(() => {
-  for (const device of devices) device.destroy();
-});
-
-// One for all tests: it keeps its pipelines from run to run, and compiling is what takes time.
-const host = new TrainHost(async () => {
-  const { device, description, software, adapter } = await requestNodeDevice();
-  devices.push(device);
-  const { vendor, architecture } = adapter.info;
-  return { device, facts: { description, vendor, architecture, software } };
-}, startTemplateThread);
-
-function file(path: string): File {
-  return new File([readFileSync(path)], path.slice(path.lastIndexOf("/") + 1));
-}
-
-function folder(path: string): Folder {
-  return { label: path, files: readdirSync(path).map((name) => file(`${path}/${name}`)) };
-}
+const { host, devices } = nodeHost();
 
 function request(): OpenRequest {
   return {
@@ -38,11 +13,6 @@ function request(): OpenRequest {
     run: file(`${DUMPS}/runs/gpt2_gelu/run.json`),
     adapter: folder(`${DUMPS}/runs/gpt2_gelu/initial`),
   };
-}
-
-function valueIn<T>(result: Result<T>): T {
-  if (!result.ok) throw new Error(`${result.code}: ${result.message}`);
-  return result.value;
 }
 
 const ignore = () => {};
