@@ -24,8 +24,10 @@ export interface AdapterPart {
   readonly adapter: Adapter;
   /** From 0, the base, over 1, as it was trained, to 2. */
   readonly strength: number;
-  /** Numbers of layers that it leaves as they are; whatever lies in no layer stays on. */
+  /** Numbers of layers that it leaves as they are. */
   readonly layersOff: ReadonlySet<number>;
+  /** So it does with whatever lies in no layer: embeddings, the last norm, the head. */
+  readonly isRestOff?: boolean | undefined;
 }
 
 /** The base's parameters, as its checkpoint stores them. */
@@ -37,14 +39,14 @@ export interface BaseParameters {
 const MAX_STRENGTH = 2;
 
 export async function scaledAdapter(part: AdapterPart, base: BaseParameters): Promise<Adapter> {
-  const { strength: s, layersOff } = part;
+  const { strength: s, layersOff, isRestOff = false } = part;
   const { selection, values } = part.adapter;
   if (!(s >= 0 && s <= MAX_STRENGTH)) {
     throw new ConfigError("strength", `The strength of an adapter is ${s}, expected 0 to ${MAX_STRENGTH}.`);
   }
   const isOn = ({ module }: { readonly module: ModuleDescriptor }): boolean => {
     const layer = layerOf(module.name);
-    return s > 0 && (layer === undefined || !layersOff.has(layer));
+    return s > 0 && !(layer === undefined ? isRestOff : layersOff.has(layer));
   };
   const lora = selection.lora
     .filter(isOn)

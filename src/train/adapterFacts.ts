@@ -39,6 +39,8 @@ export interface AdapterFit {
   readonly tokens: readonly { readonly module: string; readonly rows: number }[];
   /** Numbers of the layers that it changes, from the lowest. */
   readonly layers: readonly number[];
+  /** Modules that it changes and that lie in no layer: embeddings, the last norm, the head. */
+  readonly rest: readonly string[];
   readonly warnings: readonly string[];
 }
 
@@ -78,7 +80,12 @@ export function adapterFit({ selection, warnings }: LoadedAdapter): AdapterFit {
     module: module.name,
     rows: indices.length,
   }));
-  return { modules, whole, tokens, layers: layersOf(selection), warnings };
+  return { modules, whole, tokens, layers: layersOf(selection), rest: restOf(selection), warnings };
+}
+
+function restOf({ lora, whole, tokens }: Selection): string[] {
+  const names = [...lora, ...whole, ...tokens].map(({ module }) => module.name);
+  return [...new Set(names)].filter((name) => layerOf(name) === undefined);
 }
 
 function layersOf({ lora, whole }: Selection): number[] {

@@ -25,8 +25,10 @@ export interface AdapterUse {
   readonly id: number | "run";
   /** From 0, the base model, over 1, as it was trained, to 2. */
   readonly strength: number;
-  /** Numbers of layers that it leaves as they are; whatever lies in no layer stays on. */
+  /** Numbers of layers that it leaves as they are. */
   readonly layersOff?: readonly number[] | undefined;
+  /** So it does with whatever lies in no layer: embeddings, the last norm, the head. */
+  readonly isRestOff?: boolean | undefined;
 }
 
 export interface ShelfAnswerOptions extends AnswerOptions {
@@ -89,10 +91,10 @@ export class AdapterShelf<Base extends OpenedBase = OpenedBase> {
   /** The base with these adapters on; whoever asks for it destroys it. `ofRun` gives the adapter of the open run. */
   async model(uses: readonly AdapterUse[], ofRun?: () => Promise<Adapter>): Promise<AdaptedModel> {
     const parts: AdapterPart[] = [];
-    for (const { id, strength, layersOff = [] } of uses) {
+    for (const { id, strength, layersOff = [], isRestOff } of uses) {
       const adapter = id === "run" ? await ofRun?.() : this.find(id).fitted();
       if (!adapter) throw new ConfigError("nothing-open", "No run is open that trains on this base model.");
-      parts.push({ adapter, strength, layersOff: this.checkedLayers(layersOff) });
+      parts.push({ adapter, strength, layersOff: this.checkedLayers(layersOff), isRestOff });
     }
     return stackedModel(this.base, parts);
   }

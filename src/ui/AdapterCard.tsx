@@ -169,16 +169,16 @@ function Warnings({ warnings }: { warnings: readonly string[] }) {
   );
 }
 
-/** A button for each layer that the adapter changes: pressed, it takes part. */
+/** A button for each layer that the adapter changes, and one for what it changes outside: pressed, it takes part. */
 function Layers({ adapters, held, fit }: HeldProps & { fit: AdapterFit }) {
-  const { key, layersOff } = held;
-  const { setLayersOff } = adapters.getState();
+  const { key, layersOff, isRestOff } = held;
+  const { setLayersOff, setRestOff } = adapters.getState();
   const id = useId();
-  if (fit.layers.length === 0) return null;
+  if (fit.layers.length + fit.rest.length === 0) return null;
   const isOff = (layer: number) => layersOff.includes(layer);
   const toggle = (layer: number) =>
     setLayersOff(key, isOff(layer) ? layersOff.filter((other) => other !== layer) : [...layersOff, layer]);
-  const allOn = layersOff.length === 0;
+  const allOn = layersOff.length === 0 && !isRestOff;
   return (
     // biome-ignore lint/a11y/useSemanticElements: a fieldset cannot be laid out in a line
     <div className="layers" role="group" aria-labelledby={id}>
@@ -197,11 +197,25 @@ function Layers({ adapters, held, fit }: HeldProps & { fit: AdapterFit }) {
           {layer}
         </button>
       ))}
+      {fit.rest.length > 0 && (
+        <button
+          type="button"
+          className="layer"
+          aria-pressed={!isRestOff}
+          aria-label={`Outside the layers: ${fit.rest.join(", ")}`}
+          onClick={() => setRestOff(key, !isRestOff)}
+        >
+          {fit.rest.map((name) => name.split(".").at(-1)).join(", ")}
+        </button>
+      )}
       <Button
         size="1"
         variant="ghost"
         color="gray"
-        onClick={() => setLayersOff(key, allOn ? fit.layers : [])}
+        onClick={() => {
+          setLayersOff(key, allOn ? fit.layers : []);
+          setRestOff(key, allOn && fit.rest.length > 0);
+        }}
       >
         {allOn ? "all off" : "all on"}
       </Button>

@@ -30,6 +30,8 @@ export interface HeldAdapter {
   /** From 0, where the base answers, over 1, as it was trained, to 2. */
   readonly strength: number;
   readonly layersOff: readonly number[];
+  /** Whether what it changes outside the layers is off. */
+  readonly isRestOff: boolean;
   /** How far it takes each parameter; absent until it was asked for and answered. */
   readonly changes: Result<readonly ParameterChange[]> | undefined;
 }
@@ -64,6 +66,7 @@ export interface AdapterState {
   remove(key: number): void;
   setStrength(key: number, strength: number): void;
   setLayersOff(key: number, layersOff: readonly number[]): void;
+  setRestOff(key: number, isRestOff: boolean): void;
   /** This one at its full strength, and no other. */
   only(key: number): void;
   askChanges(key: number): Promise<void>;
@@ -80,16 +83,20 @@ export function isUsable({ opened }: HeldAdapter): boolean {
 export function usesOf(held: readonly HeldAdapter[]): AdapterUse[] {
   return held.flatMap((adapter) => {
     if (!adapter.opened?.ok || !isUsable(adapter) || adapter.strength === 0) return [];
-    const { strength, layersOff } = adapter;
-    return [{ id: adapter.opened.value.id, strength, layersOff }];
+    const { strength, layersOff, isRestOff } = adapter;
+    return [{ id: adapter.opened.value.id, strength, layersOff, isRestOff }];
   });
 }
 
 export function usesWords(held: readonly HeldAdapter[]): string {
   const used = held.filter((adapter) => isUsable(adapter) && adapter.strength > 0);
-  const words = used.map(({ label, strength, layersOff }) => {
-    const off = layersOff.length > 0 ? ` without ${layersWords(layersOff)}` : "";
-    return `“${label}” at ${strengthWords(strength)}${off}`;
+  const words = used.map(({ label, strength, layersOff, isRestOff }) => {
+    const off = [
+      ...(layersOff.length > 0 ? [layersWords(layersOff)] : []),
+      ...(isRestOff ? ["what lies outside the layers"] : []),
+    ];
+    const without = off.length > 0 ? ` without ${off.join(" and ")}` : "";
+    return `“${label}” at ${strengthWords(strength)}${without}`;
   });
   return words.join(" + ") || "no adapter";
 }
@@ -144,7 +151,7 @@ export function createAdapterStore(
     function hold(sources: readonly AdapterSource[]): readonly HeldAdapter[] {
       const added = sources.map((source): HeldAdapter => {
         const label = "label" in source ? source.label : source.name;
-        return { key: ++keys, source, label, strength: 1, layersOff: [], ...UNREAD };
+        return { key: ++keys, source, label, strength: 1, layersOff: [], isRestOff: false, ...UNREAD };
       });
       set({ held: [...get().held, ...added] });
       return added;
@@ -204,6 +211,7 @@ export function createAdapterStore(
       },
       setStrength: (key, strength) => change(key, { strength }),
       setLayersOff: (key, layersOff) => change(key, { layersOff }),
+      setRestOff: (key, isRestOff) => change(key, { isRestOff }),
       only: (key) =>
         set({ held: get().held.map((adapter) => ({ ...adapter, strength: adapter.key === key ? 1 : 0 })) }),
       askChanges: async (key) => {

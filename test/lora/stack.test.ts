@@ -77,11 +77,15 @@ function adapterOf(lora: JsonObject): Adapter {
 }
 
 /** W′ − W of every parameter that an adapter at a strength changes, by definition. */
-function changesOf({ adapter, strength: s, layersOff }: AdapterPart, base: Map<string, Float32Array>) {
+function changesOf(
+  { adapter, strength: s, layersOff, isRestOff }: AdapterPart,
+  base: Map<string, Float32Array>,
+) {
   const { selection, values } = adapter;
   const changes = new Map<string, Float64Array>();
   const change = (name: string, i: number, by: number): void => {
     if ([...layersOff].some((layer) => name.includes(`.${layer}.`))) return;
+    if (isRestOff && !/\.\d+\./.test(name)) return;
     if (!changes.has(name)) changes.set(name, new Float64Array(base.get(name)!.length));
     changes.get(name)![i]! += by;
   };
@@ -179,6 +183,7 @@ it.each<[string, readonly JsonObject[]]>([
   ["rows of tokens, of both", [tokens, others]],
   ["rows of tokens and LoRA", [tokens, all]],
   ["rows of tokens and DoRA", [tokens, table_dora, others]],
+  ["rows of tokens, once more with nothing outside the layers", [others, all, tokens]],
 ])("W + Σ ΔW at any strengths: %s", async (_, configs) => {
   const base = await baseOf();
   const parts = configs.map(
@@ -186,6 +191,7 @@ it.each<[string, readonly JsonObject[]]>([
       adapter: adapterOf(config),
       strength: [0.7, 1, 1.6][i]!,
       layersOff: new Set(i === 1 ? [1] : []),
+      isRestOff: i === 2,
     }),
   );
   const stack = await stackAdapters(parts, base);

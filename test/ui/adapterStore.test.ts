@@ -52,14 +52,17 @@ describe("the page's adapters", () => {
     state().setStrength(one!, 0.5);
     state().setLayersOff(two!, [1]);
     expect(usesOf(state().held)).toEqual([
-      { id: 1, strength: 0.5, layersOff: [] },
-      { id: 2, strength: 1, layersOff: [1] },
+      { id: 1, strength: 0.5, layersOff: [], isRestOff: false },
+      { id: 2, strength: 1, layersOff: [1], isRestOff: false },
     ]);
     expect(usesWords(state().held)).toBe("“one.zip” at 50 % + “two.zip” at 100 % without layer 1");
     state().setLayersOff(two!, [5, 0, 2, 1]);
     expect(usesWords(state().held)).toBe("“one.zip” at 50 % + “two.zip” at 100 % without layers 0–2, 5");
+    state().setRestOff(two!, true);
+    expect(usesOf(state().held)[1]).toMatchObject({ layersOff: [5, 0, 2, 1], isRestOff: true });
+    expect(usesWords(state().held)).toMatch(/ without layers 0–2, 5 and what lies outside the layers$/);
     state().only(one!);
-    expect(usesOf(state().held)).toEqual([{ id: 1, strength: 1, layersOff: [] }]);
+    expect(usesOf(state().held)).toEqual([{ id: 1, strength: 1, layersOff: [], isRestOff: false }]);
     state().setStrength(one!, 0);
     expect(usesWords(state().held)).toBe("no adapter");
   });
@@ -77,8 +80,8 @@ describe("the page's adapters", () => {
     await state().ask();
     expect(worker.asked.map(({ adapters }) => adapters)).toEqual([
       [],
-      [{ id: 1, strength: 1, layersOff: [] }],
-      [{ id: 1, strength: 2, layersOff: [] }],
+      [{ id: 1, strength: 1, layersOff: [], isRestOff: false }],
+      [{ id: 1, strength: 2, layersOff: [], isRestOff: false }],
     ]);
     page.getState().setAnswering({ seed: 2 });
     await state().ask();

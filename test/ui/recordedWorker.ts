@@ -225,7 +225,10 @@ export class RecordedWorker implements TrainApi {
     const value: OpenedAdapterFacts = {
       ...{ id: ++this.adapterIds, label: "label" in source ? source.label : source.name },
       ...{ config: { r: 2 }, baseModel: null, taskType: null, tensors: [], parameters: 8, bytes: 32 },
-      fit: { ok: true, value: { modules: [module], whole: [], tokens: [], layers: [0, 1], warnings: [] } },
+      fit: {
+        ok: true,
+        value: { modules: [module], whole: [], tokens: [], layers: [0, 1], rest: ["lm_head"], warnings: [] },
+      },
     };
     return { ok: true, value };
   }
