@@ -232,6 +232,10 @@ CASES = [
          {"per_device_train_batch_size": 4, "learning_rate": 1e-3, "weight_decay": 0.1,
           "requires_grad": [r"model\.layers\.0\.mlp\.down_proj\.weight", r".*layers\.1\.self_attn\.[qk]_proj\.bias", r"model\.norm\.weight"]},
          core=True),
+    case("llama_bias_all_whole", "llama_bias", "mixed", "All biases beside modules trained whole, one by modules_to_save and one by its weight's name",
+         {"r": 4, "bias": "all", "target_modules": ["q_proj", "v_proj"], "modules_to_save": ["down_proj"]},
+         {"per_device_train_batch_size": 4, "learning_rate": 1e-3, "weight_decay": 0.1,
+          "requires_grad": [r"model\.layers\.1\.mlp\.up_proj\.weight"]}),
     # mistral
     case("mistral_window", "mistral", "mixed", "A window of 6, shorter than the rows; warm-up, decay, accumulation",
          {"r": 8, "lora_alpha": 16, **ALL},

@@ -108,6 +108,11 @@ def whole_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
+def is_read(key: str) -> bool:
+    """Whether PEFT reads a tensor again. With bias: all it writes biases of whole modules twice more."""
+    return re.search(r"\.(modules_to_save|original_module)\.bias$", key) is None
+
+
 def rows_of(case: dict) -> list[list[int]]:
     base, data = DUMPS / "bases" / case["base"], DUMPS / "data" / case["data"]
     return read_rows(base, data, case["run"]["train"]["max_length"])

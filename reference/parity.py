@@ -16,8 +16,8 @@ from cases import CASES, find_case
 from compare import change_errors, metric_errors
 from corpus import write_data
 from grads import GRADIENT_CASES, write_gradients
-from oracle import DUMPS, Run, model_of, rows_of, to_float64, train, whole_state
-from safetensors.torch import save_file
+from oracle import DUMPS, Run, is_read, model_of, rows_of, to_float64, train, whole_state
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 from transformers.utils import logging
 
@@ -33,6 +33,10 @@ def save_adapter(model: torch.nn.Module, folder: Path) -> None:
         if key in ("target_modules", "exclude_modules") and isinstance(value, list):
             config[key] = sorted(value)
     write_json(folder / "adapter_config.json", config)
+    weights = folder / "adapter_model.safetensors"
+    stored = load_file(weights)
+    if not all(is_read(key) for key in stored):
+        save_file({key: tensor for key, tensor in stored.items() if is_read(key)}, weights, metadata={"format": "pt"})
     if whole := whole_state(model):
         save_file(whole, folder / "whole.safetensors")
 

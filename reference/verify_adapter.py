@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 
 import torch
+from oracle import is_read
 from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
@@ -44,7 +45,7 @@ def key_complaints(model: PeftModel, adapter_dir: Path) -> list[str]:
     copied = {key: tensor for key, tensor in model.state_dict().items() if key in stored and key not in loaded}
     loaded |= copied
     complaints = [f"not used by PEFT: {key}" for key in sorted(set(stored) - set(loaded))]
-    complaints += [f"missing in the file: {key}" for key in sorted(set(loaded) - set(stored))]
+    complaints += [f"missing in the file: {key}" for key in sorted(set(loaded) - set(stored)) if is_read(key)]
     for key in sorted(set(stored) & set(loaded)):
         if stored[key].shape != loaded[key].shape or not torch.equal(stored[key].float(), loaded[key].float()):
             complaints.append(f"loaded with another value: {key}")

@@ -1,17 +1,17 @@
-import { ConfigError } from "../base/errors.ts";
 import { show } from "../base/json.ts";
 import { wholeKey } from "./adapterKeys.ts";
 import type { LoraConfig } from "./config.ts";
-import { refuse, type SelectionContext } from "./matching.ts";
 import type { ModuleDescriptor, ModuleTree } from "./modules.ts";
 import type { LoraTarget, WholeTensor } from "./selection.ts";
 
-/** The biases of the base model that train by `bias`, as PEFT takes them: all, norms' too, or those of adapted modules. */
+/**
+ * The biases of the base model that train by `bias`, as PEFT takes them: all, norms' too, or those of adapted modules.
+ * One that modules_to_save takes trains there. (PEFT writes it twice more, under names that it does not read.)
+ */
 export function selectBiases(
   tree: ModuleTree,
   { bias }: LoraConfig,
   { adapted, saved }: { readonly adapted: ReadonlySet<string>; readonly saved: readonly WholeTensor[] },
-  context: SelectionContext,
 ): WholeTensor[] {
   if (bias === "none") return [];
   const biased = [...tree.leaves.values()].filter(({ parameters }) => parameters.bias !== undefined);
@@ -20,15 +20,6 @@ export function selectBiases(
     return { module, parameter: "bias", key };
   };
   if (bias === "lora_only") return biased.filter(({ name }) => adapted.has(name)).map(ofModule);
-  const whole = saved.find(({ parameter }) => parameter === "bias");
-  if (whole && context.origin === "run") {
-    const fault = new ConfigError(
-      "bad-combination",
-      `${context.path}.bias is ${show(bias)}, and modules_to_save takes ${whole.module.name}, which has a bias: PEFT saves that bias three times over.`,
-      'Set bias to "lora_only" or "none": what modules_to_save takes trains with its bias.',
-    );
-    refuse(context, fault);
-  }
   const savedModules = new Set(saved.map(({ module }) => module));
   return biased.filter((module) => !savedModules.has(module)).map(ofModule);
 }

@@ -54,7 +54,7 @@ export function withRequiresGrad(
     const matched = matchers.filter(({ pattern }) => pattern.fullMatch(name));
     for (const matcher of matched) matcher.used = true;
     if (matched.length === 0) continue;
-    const fault = takingFault(one, matched[0]!.source, { adapted, taken, rows }, path);
+    const fault = takingFault(one, matched[0]!.source, { adapted, rows }, path);
     if (taken.has(name)) twice.push(name);
     else if (fault) refuse(context, fault);
     else added.push(...tensorsOf(one, { adapted, taken }));
@@ -113,7 +113,7 @@ function tensorsOf(
 function takingFault(
   { module, parameter, tiedHead }: BaseParameter,
   source: string,
-  { adapted, taken, rows }: Choice,
+  { adapted, rows }: Pick<Choice, "adapted" | "rows">,
   path: string,
 ): ConfigError | undefined {
   const name = `${module.name}.${parameter}`;
@@ -131,13 +131,6 @@ function takingFault(
       "bad-combination",
       `${path}: ${show(source)} takes ${name}, and trainable_token_indices takes rows of it.`,
       "Leave it to one of them.",
-    );
-  }
-  if (!adapted.has(module.name) && taken.has(`${module.name}.bias`)) {
-    return new ConfigError(
-      "bad-combination",
-      `${path}: ${show(source)} takes ${name}, and bias is "all": PEFT would save the bias of ${module.name} three times over.`,
-      `Set bias to "lora_only" or "none", and add the other biases to requires_grad.`,
     );
   }
   return undefined;

@@ -52,7 +52,7 @@ export function selectModules(
   const ranked = withRanks(adapted, config, context, warnings);
   const lora = shares === "factors" ? tieFactors(ranked, context) : ranked;
   const tied = shares === "table" ? tiedTable(tree, saved, names, context) : [];
-  const biases = selectBiases(tree, config, { adapted: names, saved }, context);
+  const biases = selectBiases(tree, config, { adapted: names, saved });
   warnings.push(...biasWarnings(lora, biases.length, config, context.path));
   const tokens = selectTokens(tree, config, { lora, saved }, context);
   if (config.init_lora_weights === "mica") {

@@ -92,6 +92,17 @@ describe("requires_grad", () => {
     expect(selection.warnings.join()).toContain("would train them on apart");
   });
 
+  it("takes a weight whose bias trains by bias: all", () => {
+    const lora = { target_modules: ["c_attn"], bias: "all" };
+    const selection = chosen("gpt2", lora, ".*ln_f\\.weight");
+    expect(selection.whole.map(short).filter((key) => key.startsWith("ln_f"))).toEqual([
+      "ln_f.bias",
+      "ln_f.weight",
+    ]);
+    expect(selection.requiresGrad!.beside).toEqual([]);
+    expect(exported(selection, lora)).toEqual({ modules_to_save: ["transformer.ln_f"], bias: "all" });
+  });
+
   it("leaves a head alone that trains as a copy of its own", () => {
     const lora = { target_modules: ["q_proj"], modules_to_save: ["lm_head"] };
     const selection = chosen("qwen3", lora, "model\\.embed_tokens\\.weight");
@@ -131,12 +142,6 @@ describe("requires_grad", () => {
       { trainable_token_indices: { lm_head: [3] } },
       "lm_head\\.weight",
       /takes lm_head\.weight, and trainable_token_indices takes rows of it/,
-    ],
-    [
-      "gpt2",
-      { bias: "all" },
-      ".*ln_f\\.weight",
-      /and bias is "all": PEFT would save the bias of .*ln_f three times/,
     ],
     ["llama", {}, "(?!x)", /train\.requires_grad: the pattern .* cannot be used/],
   ])("on %s with %j refuses %s", (model, lora, pattern, message) => {
