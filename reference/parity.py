@@ -35,8 +35,9 @@ def save_adapter(model: torch.nn.Module, folder: Path) -> None:
     write_json(folder / "adapter_config.json", config)
     weights = folder / "adapter_model.safetensors"
     stored = load_file(weights)
-    if not all(is_read(key) for key in stored):
-        save_file({key: tensor for key, tensor in stored.items() if is_read(key)}, weights, metadata={"format": "pt"})
+    read = {key: tensor for key, tensor in stored.items() if is_read(key)}
+    if len(read) < len(stored):
+        save_file(read, weights, metadata={"format": "pt"})
     if whole := whole_state(model):
         save_file(whole, folder / "whole.safetensors")
 

@@ -9,12 +9,10 @@ are made here in float64 as docs/adapters.md defines them. The same seed draws t
 holds Graft against them.
 """
 
-import argparse
 import json
 import random
 import re
 import shutil
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +23,8 @@ from oracle import DUMPS, tie_factors
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora.layer import LoraLayer
 from peft.utils.other import ModulesToSaveWrapper, TrainableTokensWrapper
-from random_runs import Drawing
+from random_runs import Drawing, arguments
 from transformers import AutoModelForCausalLM
-from transformers.utils import logging
 
 TOKENS = 9
 OF_BASE = ("pissa", "olora")
@@ -194,15 +191,7 @@ def draw_stack(names: list[str], layers: int, draw: random.Random) -> list[dict]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("seed", type=int)
-    parser.add_argument("count", type=int)
-    parser.add_argument("out", type=Path)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    warnings.simplefilter("ignore")
+    given = arguments(__doc__)
     made: dict[str, dict[str, list[Change]]] = {}
     for index in range(given.count):
         drawing = Drawing(given.seed, index)

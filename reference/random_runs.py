@@ -197,16 +197,21 @@ def decompose_exactly() -> None:
         setattr(torch.linalg, name, rounded)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(about: str) -> argparse.Namespace:
+    """SEED COUNT OUT_DIR; what is drawn by chance warns of much that is of no account."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("seed", type=int)
     parser.add_argument("count", type=int)
     parser.add_argument("out", type=Path)
-    given = parser.parse_args()
     torch.set_num_threads(1)
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     warnings.simplefilter("ignore")
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments(__doc__)
     decompose_exactly()
     for index in range(given.count):
         drawn = Drawing(given.seed, index).case()

@@ -7,7 +7,7 @@ import { refuse, type SelectionContext } from "./matching.ts";
 import type { ModuleDescriptor } from "./modules.ts";
 import { compilePythonPattern } from "./pythonPattern.ts";
 import type { Selection, WholeTensor } from "./selection.ts";
-import { knowsTied } from "./tying.ts";
+import { knowsTied, tiedWeight } from "./tying.ts";
 
 /** A parameter of the base model, as `named_parameters` lists it: that of a tied head is the embedding's alone. */
 export interface BaseParameter {
@@ -105,8 +105,7 @@ function tensorsOf(
   const key = wholeKey(module.name, parameter, adapted.has(module.name));
   const own: WholeTensor = { module, parameter, key };
   if (!tiedHead || taken.has(`${tiedHead.name}.weight`)) return [own];
-  const head = { module: tiedHead, parameter: "weight", key: wholeKey(tiedHead.name, "weight"), tiedTo: key };
-  return [own, head];
+  return [own, tiedWeight(tiedHead, key)];
 }
 
 /** Why a parameter cannot train whole. */

@@ -137,7 +137,12 @@ export function tiedTable(
   // An entry that PEFT does not know as the head's has made a copy of it.
   const isCopied = saved.some(({ module }) => module === head);
   if (!table || isCopied || adapted.has(head.name)) return [];
-  return [{ module: head, parameter: "weight", key: wholeKey(head.name, "weight"), tiedTo: table.key }];
+  return [tiedWeight(head, table.key)];
+}
+
+/** A head's weight that is the tensor of this key. */
+export function tiedWeight(head: ModuleDescriptor, tiedTo: string): WholeTensor {
+  return { module: head, parameter: "weight", key: wholeKey(head.name, "weight"), tiedTo };
 }
 
 /** The names with the head in the place of its own, whatever the settings say of it: it follows the embedding. */

@@ -9,13 +9,16 @@ import type { Watch } from "./watch.ts";
 
 export interface SessionSummary {
   readonly modelType: string;
+  /** Of the base model. */
   readonly parameters: number;
+  /** Everything that trains. */
   readonly trainable: readonly TrainableTensor[];
   /** Learning rates and weight decays; each trainable tensor is in one group. */
   readonly groups: readonly GroupRates[];
   readonly trainableCount: number;
   readonly tokenised: TokenisedRows;
   readonly steps: number;
+  /** In bytes; known before any of it is taken. */
   readonly memory: MemoryEstimate;
   /** Rows that are held out, where there are any. */
   readonly heldOut: TokenisedRows | undefined;

@@ -30,6 +30,7 @@ import type { RowTokens } from "../train/rowTokens.ts";
 import type { Sampling } from "../train/sampling.ts";
 import type { SelfCheck } from "../train/selfCheck.ts";
 import type { TrainOutcome } from "../train/session.ts";
+import type { SessionSummary } from "../train/sessionSummary.ts";
 import type { AdapterUse, OpenedAdapterFacts } from "../train/shelf.ts";
 import type { MemoryEstimate } from "../train/trainer.ts";
 import type { KeptFile } from "./exportStore.ts";
@@ -119,25 +120,13 @@ export interface PreviewRequest extends PreviewedSettings {
 }
 
 /** What people are told before the first step. */
-export interface RunSummary {
-  readonly modelType: string;
-  /** Of the base model. */
-  readonly parameters: number;
-  /** Everything that trains. */
-  readonly trainable: readonly TrainableTensor[];
-  /** Learning rates and weight decays; each trainable tensor is in one group. */
-  readonly groups: readonly GroupRates[];
-  readonly trainableCount: number;
-  readonly steps: number;
+export interface RunSummary extends Omit<SessionSummary, "tokenised" | "heldOut"> {
   /** Optimizer steps of one epoch: without packing, and with it. */
   readonly stepsPerEpoch: { readonly plain: number; readonly packed: number };
   /** Of the rows that are trained on, before they were cut. */
   readonly lengths: RowLengths;
-  /** In bytes; known before any of it is taken. */
-  readonly memory: MemoryEstimate;
   readonly rows: RowCounts;
   readonly heldOut: RowCounts | undefined;
-  readonly warnings: readonly string[];
 }
 
 export interface RowCounts {

@@ -1,30 +1,18 @@
 /** What a run has trained, on its way to the page. */
 import type { FileStream } from "../base/bytes.ts";
-import { DataError } from "../base/errors.ts";
 import { blobSource } from "../formats/sources.ts";
 import type { Session } from "../train/session.ts";
 import type { ExportFacts } from "../train/trainedFiles.ts";
 import type { Exported, ExportFormat, Progress } from "./api.ts";
 import type { ExportStore, KeptFile } from "./exportStore.ts";
+import { Stoppable } from "./stoppable.ts";
 
 export class Exporter {
   private readonly store: ExportStore;
-  private current = new AbortController();
+  readonly work = new Stoppable("It was stopped before it was written and read back.", "Ask for it again.");
 
   constructor(store: ExportStore) {
     this.store = store;
-  }
-
-  /** An export is asked for; one that is under way is stopped. */
-  begin(): AbortSignal {
-    this.stop();
-    this.current = new AbortController();
-    return this.current.signal;
-  }
-
-  stop(): void {
-    const found = "It was stopped before it was written and read back.";
-    this.current.abort(new DataError("stopped", found, "Ask for it again."));
   }
 
   /** Throws where it was stopped or what was written is not the trained model: then nothing of it is handed over or kept. */

@@ -1,5 +1,5 @@
 /** The engine behind the worker's API: one device, one run at a time. It knows no worker, so Node can run it too. */
-import { DataError, failure, type Result, success } from "../base/errors.ts";
+import { failure, type Result, success } from "../base/errors.ts";
 import type { StartTemplatePort } from "../data/templateWorker.ts";
 import { previewModel } from "../train/previewModel.ts";
 import type {
@@ -37,6 +37,7 @@ import { Opened } from "./opened.ts";
 import { RunRows } from "./runRows.ts";
 import { SharedDevice } from "./sharedDevice.ts";
 import { adapterOf, folderOf, runOf, templateOf } from "./sources.ts";
+import { Stoppable } from "./stoppable.ts";
 import { summaryOf } from "./summary.ts";
 import { gathered, seldom } from "./telling.ts";
 
@@ -47,7 +48,10 @@ export class TrainHost implements TrainApi {
   private readonly exporter: Exporter;
   private pauses = 0;
   private answerStops = 0;
-  private openingAdapter = new AbortController();
+  private readonly openingAdapter = new Stoppable(
+    "It was stopped before all was computed that it began as.",
+    "Open it again.",
+  );
 
   constructor(
     request: () => Promise<FoundDevice>,
@@ -71,7 +75,7 @@ export class TrainHost implements TrainApi {
   }
 
   readData(request: DataRequest, onProgress: (progress: Progress) => void): Promise<Result<DataFacts>> {
-    const signal = this.rows.begin();
+    const signal = this.rows.reading.begin();
     return this.shared.inTurn(async () => {
       signal.throwIfAborted();
       const { train } = await runOf(request);
@@ -97,7 +101,7 @@ export class TrainHost implements TrainApi {
 
   open(request: OpenRequest, onProgress: (progress: Progress) => void): Promise<Result<RunSummary>> {
     this.pauses++;
-    const signal = this.rows.begin();
+    const signal = this.rows.reading.begin();
     return this.shared.inTurn(async () => {
       this.opened.endRun();
       signal.throwIfAborted();
@@ -116,7 +120,7 @@ export class TrainHost implements TrainApi {
   }
 
   async stopOpening(): Promise<void> {
-    this.rows.stop();
+    this.rows.reading.stop();
   }
 
   train(
@@ -173,17 +177,16 @@ export class TrainHost implements TrainApi {
   ): Promise<Result<OpenedAdapterFacts>> {
     const tell = seldom(onProgress);
     return this.shared.inTurn(() => {
-      this.openingAdapter = new AbortController();
+      // One at a time: by now the one before has been opened, or was stopped.
       return this.opened.shelf().open(adapterOf(source), {
-        signal: this.openingAdapter.signal,
+        signal: this.openingAdapter.begin(),
         onProgress: (done, total) => tell({ stage: "start", done, total }),
       });
     });
   }
 
   async stopOpeningAdapter(): Promise<void> {
-    const found = "It was stopped before all was computed that it began as.";
-    this.openingAdapter.abort(new DataError("stopped", found, "Open it again."));
+    this.openingAdapter.stop();
   }
 
   adapterChanges(id: number): Promise<Result<readonly ParameterChange[]>> {
@@ -217,7 +220,7 @@ export class TrainHost implements TrainApi {
   }
 
   export(format: ExportFormat, onProgress: (progress: Progress) => void): Promise<Result<Exported>> {
-    const signal = this.exporter.begin();
+    const signal = this.exporter.work.begin();
     return this.shared.inTurn(async () => {
       const { session, facts } = this.opened.trainedRun();
       return this.exporter.export(session, format, facts, { signal, onProgress: seldom(onProgress) });
@@ -225,7 +228,7 @@ export class TrainHost implements TrainApi {
   }
 
   async stopExport(): Promise<void> {
-    this.exporter.stop();
+    this.exporter.work.stop();
   }
 
   async close(): Promise<void> {

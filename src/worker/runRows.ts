@@ -1,5 +1,5 @@
 /** The rows that were read: kept as their files have them, meant as a run says, tokenised as its model reads them. */
-import { ConfigError, DataError, failure, success } from "../base/errors.ts";
+import { ConfigError, failure, success } from "../base/errors.ts";
 import type { Row } from "../data/rows.ts";
 import type { EncodedRows } from "../data/tokenize.ts";
 import { blobSource } from "../formats/sources.ts";
@@ -10,6 +10,7 @@ import { type RowReader, rowTokens } from "../train/rowTokens.ts";
 import type { DataEdit, DataFacts, DataRequest, Folder, Progress, RecordLine, RecordView } from "./api.ts";
 import { EncodedCache } from "./encodedCache.ts";
 import { filesKey } from "./sources.ts";
+import { Stoppable } from "./stoppable.ts";
 import { seldom } from "./telling.ts";
 
 /** What can be stopped while it works, and tells how far it has come. */
@@ -23,19 +24,11 @@ export class RunRows {
   /** How the rows that were read last are meant. */
   private meaning: { train: TrainConfig; faulty: "refuse" | "skip" } | undefined;
   private readonly encoded = new EncodedCache();
-  private current = new AbortController();
-
-  /** Rows are asked for. Those that are being read are stopped: what counts is what is asked for now. */
-  begin(): AbortSignal {
-    this.stop();
-    this.current = new AbortController();
-    return this.current.signal;
-  }
-
-  stop(): void {
-    const found = "It was stopped before all rows were read.";
-    this.current.abort(new DataError("stopped", found, "Press Train, and it goes on."));
-  }
+  /** Rows that are asked for: what counts is what is asked for last. */
+  readonly reading = new Stoppable(
+    "It was stopped before all rows were read.",
+    "Press Train, and it goes on.",
+  );
 
   async read(
     { data, heldOut = [], faulty = "refuse" }: DataRequest,

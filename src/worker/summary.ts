@@ -13,14 +13,13 @@ export function summaryOf(
   [parsed, heldOut]: readonly ParsedRows[],
   train: TrainConfig,
 ): RunSummary {
-  const { modelType, parameters, trainable, groups, trainableCount, steps, memory, warnings, tokenised } =
-    summary;
+  const { tokenised, heldOut: tokenisedOut, ...told } = summary;
   return {
-    ...{ modelType, parameters, trainable, groups, trainableCount, steps, memory, warnings },
+    ...told,
     stepsPerEpoch: epochsOf(tokenised.rows, train),
     lengths: tokenised.lengths,
     rows: countsOf(tokenised, parsed),
-    heldOut: summary.heldOut && countsOf(summary.heldOut, heldOut),
+    heldOut: tokenisedOut && countsOf(tokenisedOut, heldOut),
   };
 }
 

@@ -58,7 +58,10 @@ it("hands over the files of an export that ends well, in their order", async () 
   const store = new NotingStore();
   const exporter = new Exporter(store);
   const stages: string[] = [];
-  const how = { signal: exporter.begin(), onProgress: ({ stage }: { stage: string }) => stages.push(stage) };
+  const how = {
+    signal: exporter.work.begin(),
+    onProgress: ({ stage }: { stage: string }) => stages.push(stage),
+  };
   const exported = await exporter.export(sessionThat(ignore), "merged", facts, how);
   expect(exported).toMatchObject({ format: "merged", files: [{ name: "one" }, { name: "two" }], check });
   expect(await exported.files[1]!.blob.text()).toBe("2");
@@ -70,24 +73,24 @@ it("takes away what was written where it is stopped, and does the same again whe
   const store = new NotingStore();
   const exporter = new Exporter(store);
   const stopped = exporter.export(
-    sessionThat(() => exporter.stop()),
+    sessionThat(() => exporter.work.stop()),
     "merged",
     facts,
-    { signal: exporter.begin(), onProgress: ignore },
+    { signal: exporter.work.begin(), onProgress: ignore },
   );
   await expect(stopped).rejects.toThrow(DataError);
   await expect(stopped).rejects.toMatchObject({ code: "stopped" });
   expect(store.asked).toEqual(["begin merged", "write one", "discard"]);
-  const how = { signal: exporter.begin(), onProgress: ignore };
+  const how = { signal: exporter.work.begin(), onProgress: ignore };
   expect((await exporter.export(sessionThat(ignore), "merged", facts, how)).files).toHaveLength(2);
 });
 
 it("begins nothing that was stopped before its turn, by itself or by another that is asked for", async () => {
   const store = new NotingStore();
   const exporter = new Exporter(store);
-  const first = exporter.begin();
-  const second = exporter.begin();
-  exporter.stop();
+  const first = exporter.work.begin();
+  const second = exporter.work.begin();
+  exporter.work.stop();
   for (const signal of [first, second]) {
     const waited = exporter.export(sessionThat(ignore), "gguf", facts, { signal, onProgress: ignore });
     await expect(waited).rejects.toMatchObject({ code: "stopped" });
@@ -100,7 +103,7 @@ it("takes away what was written where it is not the trained model", async () => 
   const exporter = new Exporter(store);
   const refused = new FormatError("export-check", "Logits differ.");
   const fails = sessionThat(() => Promise.reject(refused));
-  const how = { signal: exporter.begin(), onProgress: ignore };
+  const how = { signal: exporter.work.begin(), onProgress: ignore };
   await expect(exporter.export(fails, "merged", facts, how)).rejects.toBe(refused);
   expect(store.asked).toEqual(["begin merged", "write one", "discard"]);
 });
