@@ -44,9 +44,7 @@ describe("a template in its thread", () => {
     ["calls itself", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "chat-size", /calls itself/],
   ])("that %s is stopped, and goes on with another row", async (_, trouble, code, says) => {
     const worker = onSecond(trouble);
-    const start = performance.now();
     const answers = await worker.render([ask("good"), ask("bad"), ask("good")]);
-    expect(performance.now() - start).toBeLessThan(10_000);
     expect(answers[0]).toMatchObject({ text: "fine" });
     expect(answers[1]).toMatchObject({ code, message: expect.stringMatching(says) });
     // One that takes too much time is not asked for the rows behind.

@@ -6,7 +6,7 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { launchBrowser } from "../../scripts/browser.mjs";
 import { type } from "./demo.ts";
-import { LONGEST_MS, longestTask } from "./longestTask.ts";
+import { longestTask } from "./longestTask.ts";
 import { TrainPage } from "./trainPage.ts";
 
 const temporary = mkdtempSync(join(tmpdir(), "graft-data-"));
@@ -222,9 +222,9 @@ describe("a chat template of one's own", () => {
 });
 
 describe("100 000 rows of chat", () => {
-  it("are read, tokenised with progress and stopped without a task over 50 ms", async () => {
-    const answer = "and the dog ran home to its mother, who was happy ".repeat(10);
-    const lines = count(100_000).map((i) =>
+  const answer = "and the dog ran home to its mother, who was happy ".repeat(10);
+  const rowsOf = (length: number) => {
+    const lines = count(length).map((i) =>
       JSON.stringify({
         messages: [
           { role: "user", content: `What did the dog of house number ${i} do in the park today? ${answer}` },
@@ -232,9 +232,13 @@ describe("100 000 rows of chat", () => {
         ],
       }),
     );
-    const path = write("large.jsonl", lines.join("\n"));
-    const progress = page.getByRole("progressbar", { name: "Tokenised" });
-    const longest = await longestTask(browser, page, async () => {
+    return write(`${length}.jsonl`, lines.join("\n"));
+  };
+
+  /** The longest task while a file is read, tokenised, looked through and stopped. */
+  const longestOf = (path: string, row: number) =>
+    longestTask(browser, page, async () => {
+      const progress = page.getByRole("progressbar", { name: "Tokenised" });
       await give(path);
       await progress.waitFor();
       const first = Number(await progress.getAttribute("value"));
@@ -245,10 +249,18 @@ describe("100 000 rows of chat", () => {
         await grid.evaluate((box, share) => box.scrollTo(0, share * box.scrollHeight), place);
         await page.waitForTimeout(300);
       }
-      await page.getByRole("button", { name: "Row 99000", exact: true }).waitFor();
+      await page.getByRole("button", { name: `Row ${row}`, exact: true }).waitFor();
       await session.button("Stop").click();
       await page.getByRole("alert").getByText("It was stopped before all rows were read.").waitFor();
     });
-    expect(longest).toBeLessThan(LONGEST_MS);
+
+  it("are read, tokenised with progress and stopped in tasks as short as those of 5 000", async () => {
+    const few = rowsOf(5000);
+    const many = rowsOf(100_000);
+    const usual = await longestOf(few, 4950);
+    const longest = await longestOf(many, 99_000);
+    console.info(`Longest task: ${usual} ms with 5 000 rows, ${longest} ms with 100 000`);
+    // A pass over all rows in the page would be a task of hundreds of milliseconds.
+    expect(longest / usual).toBeLessThan(5);
   });
 });

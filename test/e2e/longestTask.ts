@@ -1,9 +1,6 @@
 /** How long the page keeps people waiting. */
 import type { Browser, Page } from "playwright-core";
 
-/** The longest that a task of the page's main thread may take. */
-export const LONGEST_MS = 50;
-
 interface TraceEvent {
   readonly name: string;
   readonly pid: number;

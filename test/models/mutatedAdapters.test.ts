@@ -23,6 +23,7 @@ import { writeAdapter } from "../../src/lora/writeAdapter.ts";
 import { parseModelConfig } from "../../src/models/config.ts";
 import { ggufNames } from "../../src/models/ggufNames.ts";
 import { describeModules } from "../../src/models/skeleton.ts";
+import { cpuMs, SECOND_MS } from "../harness/second.ts";
 import { ADAPTER_NAMES, adapterCase } from "../lora/fixtures.ts";
 import { CONFIG, Draw, mutatedFolder, mutatedGguf, mutatedZip, WEIGHTS } from "./mutateAdapter.ts";
 
@@ -139,12 +140,10 @@ async function materials(): Promise<Material[]> {
 }
 
 const held = () => process.memoryUsage().heapUsed + process.memoryUsage().arrayBuffers;
-/** Processor time of this process; a machine that is busy with other things does not count. */
-const cpuMs = () => process.cpuUsage().user / 1000;
 
 /** What is amiss with what came of one file, if anything is. */
 function complaint(thrown: unknown, ms: number, fileBytes: number): string | undefined {
-  if (ms > 1000) return `took ${ms} ms`;
+  if (ms > SECOND_MS) return `took ${ms} ms`;
   if (bytesRead > 4 * fileBytes + 2 ** 16) return `${bytesRead} bytes were read of ${fileBytes}`;
   if (thrown === undefined) return undefined;
   if (!(thrown instanceof GraftError)) return `untyped: ${thrown instanceof Error ? thrown.stack : thrown}`;
