@@ -10,7 +10,9 @@ import { openAdapterPath, openDirectory } from "./files.ts";
 import { startTemplateThread } from "./templates.ts";
 
 const USAGE = `npm run ask -- --model DIR --prompt TEXT… [--adapter DIR|ZIP|GGUF[:STRENGTH]…]
-  [--layers-off 0,1,…] [--raw] [--max-new-tokens N]`;
+  [--layers-off 0,1,…,outside] [--raw] [--max-new-tokens N]`;
+
+const OUTSIDE = "outside";
 
 function readArguments() {
   const options = {
@@ -28,7 +30,7 @@ function readArguments() {
     return {
       ...{ model, prompt, raw },
       adapters: (values.adapter ?? []).map(adapterOf),
-      layersOff: values["layers-off"].split(",").filter(Boolean).map(wholeNumber),
+      ...layersOff(values["layers-off"].split(",").filter(Boolean)),
       max_new_tokens: wholeNumber(values["max-new-tokens"]),
     };
   } catch (thrown) {
@@ -39,6 +41,15 @@ function readArguments() {
 function wholeNumber(text: string): number {
   if (/^\d+$/.test(text)) return Number(text);
   throw new Error(`${text} is no whole number`);
+}
+
+/** Numbers of layers, and `outside` for what lies in none: embeddings, the last norm, the head. */
+function layersOff(given: readonly string[]): Pick<AdapterUse, "layersOff" | "isRestOff"> {
+  const numbers = given.filter((text) => text !== OUTSIDE);
+  const wrong = numbers.find((text) => !/^\d+$/.test(text));
+  if (wrong !== undefined)
+    throw new Error(`--layers-off has ${wrong}, expected numbers of layers and ${OUTSIDE}`);
+  return { layersOff: numbers.map(Number), isRestOff: given.includes(OUTSIDE) };
 }
 
 /** `path:0.5`, or a path alone for the strength 1. */
@@ -60,7 +71,7 @@ async function main(): Promise<void> {
     const { id, label, fit } = await shelf.open(await openAdapterPath(path));
     console.log(`adapter    ${label} at ${strength}`);
     for (const warning of fit.ok ? fit.value.warnings : []) console.log(`note       ${warning}`);
-    uses.push({ id, strength, layersOff: given.layersOff });
+    uses.push({ id, strength, layersOff: given.layersOff, isRestOff: given.isRestOff });
   }
   const prompts = given.prompt.map((text) =>
     given.raw ? { text } : { messages: [{ role: "user", content: text }] },

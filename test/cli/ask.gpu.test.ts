@@ -38,6 +38,17 @@ it("answers as the base, with an adapter in a zip, and with several at strengths
   expect(ask(...prompts, ...halves).answers).toEqual(tuned.answers);
 });
 
+it("leaves out layers, and what lies outside them", () => {
+  const adapter = join(dumps, "runs/llama_lm_head_lora/final");
+  const tuned = (off: string) => ask("--prompt", "a", "--adapter", adapter, "--layers-off", off).answers;
+  const { answers: base } = ask("--prompt", "a");
+  expect(tuned("0,1")).not.toEqual(base);
+  expect(tuned("0,1,outside")).toEqual(base);
+  const { status, stderr } = ask("--prompt", "a", "--layers-off", "0,out");
+  expect(status).not.toBe(0);
+  expect(stderr).toContain("--layers-off has out, expected numbers of layers and outside.");
+});
+
 it("says what is wrong in one line", () => {
   const { status, stderr } = ask("--prompt", "a", "--adapter", `${adapter}:3`);
   expect(status).not.toBe(0);
