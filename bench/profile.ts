@@ -48,7 +48,7 @@ export async function profileStep(
   if (!device().features.has("timestamp-query")) return [];
   const { trainer, destroy } = await prepare(problem, device(), options);
   // biome-ignore-start lint/complexity/useLiteralKeys: they are private, and nobody else wants to see them
-  const launches = [...launchesOf(trainer["plan"]), ...launchesOf(trainer["updatePlan"])];
+  const launches = [...launchesOf(trainer["microBatch"].plan), ...launchesOf(trainer["update"].plan)];
   // biome-ignore-end lint/complexity/useLiteralKeys: as above
   const step = stepper(trainer);
   await step();

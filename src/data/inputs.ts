@@ -71,6 +71,21 @@ export function tokensRead({ ids, trained }: TokenisedRow): number {
   return trained ? Math.max(0, trained.lastIndexOf(1)) : ids.length - 1;
 }
 
+/** A micro-batch cut between rows where it has more tokens than a plan holds; the objective is the same. */
+export function cutToCapacity(rows: readonly TokenisedRow[], { tokens }: Capacity): TokenisedRow[][] {
+  const parts: TokenisedRow[][] = [];
+  let held = 0;
+  for (const row of rows) {
+    if (parts.length === 0 || held + tokensRead(row) > tokens) {
+      parts.push([]);
+      held = 0;
+    }
+    parts.at(-1)!.push(row);
+    held += tokensRead(row);
+  }
+  return parts;
+}
+
 /** Writes a micro-batch into `into`; `firstRow` is how many rows of the optimizer step came before it. */
 export function layOut(
   rows: readonly TokenisedRow[],

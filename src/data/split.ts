@@ -52,12 +52,6 @@ export function findLeaks(train: readonly Row[], heldOut: readonly Row[]): numbe
   return placesWhere(train, (row) => held.has(contentOf(row)));
 }
 
-/** Rows but those at `places`. */
-export function withoutRows(rows: readonly Row[], places: readonly number[]): Row[] {
-  const out = new Set(places);
-  return rows.filter((_, i) => !out.has(i));
-}
-
 function placesWhere(rows: readonly Row[], isFound: (row: Row) => boolean): number[] {
   return rows.flatMap((row, i) => (isFound(row) ? [i] : []));
 }

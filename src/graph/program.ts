@@ -17,8 +17,6 @@ export type Uploadable = Uint32Array | Int32Array | Float32Array;
 
 export class Program {
   readonly plan: Plan;
-  /** Bytes written to the GPU since the program was made. */
-  uploadedBytes = 0;
   private readonly gpu: Gpu;
   private readonly owned: GPUBuffer[] = [];
   private readonly buffers: GPUBuffer[];
@@ -90,7 +88,6 @@ export class Program {
     // An input that no needed node reads has no buffer: nothing to write.
     if (!buffer || count === 0) return;
     this.gpu.device.queue.writeBuffer(buffer, 0, elements as Uint32Array<ArrayBuffer>, 0, count);
-    this.uploadedBytes += count * 4;
   }
 
   /** Tells the kernels how many there are now. Precedes `encode`. */
@@ -106,7 +103,6 @@ export class Program {
       this.live[extent.index] = size;
     }
     this.gpu.device.queue.writeBuffer(this.liveBuffer, 0, this.live, 0, this.plan.extents.length);
-    this.uploadedBytes += this.plan.extents.length * 4;
   }
 
   /** Encodes dispatches `from` to `to` of the plan into a pass. Returns how many were launched. */

@@ -25,7 +25,8 @@ export interface CrossEntropyOperands {
   readonly chunkBytes?: number | undefined;
 }
 
-const CHUNK_BYTES = 64 * 2 ** 20;
+/** Bytes that a chunk's logits take by default. */
+export const CHUNK_BYTES = 64 * 2 ** 20;
 /** Each chunk is an extent of its own, and a plan has room for 256 in all. */
 const MAX_CHUNKS = 200;
 const LANES = 256;
@@ -50,7 +51,15 @@ export interface Head {
 
 /** hidden [tokens, width] → loss [1], Σ nats over this micro-batch's targets. */
 export function crossEntropy(graph: Graph, hidden: Value, head: Head, operands: CrossEntropyOperands): Value {
-  const { targetRow, targetId, targetOfToken, lossScale, scalars, withGradient } = operands;
+  const {
+    targetRow,
+    targetId,
+    targetOfToken,
+    lossScale,
+    scalars,
+    withGradient,
+    chunkBytes = CHUNK_BYTES,
+  } = operands;
   checkShapes(hidden, operands);
   const targets = targetRow.shape[0]!;
   const width = widthOf(hidden);
@@ -59,12 +68,7 @@ export function crossEntropy(graph: Graph, hidden: Value, head: Head, operands: 
   let scores: Value | undefined;
   let drowsAll: Value | undefined;
   let start = 0;
-  for (const chunk of chunksOf(
-    graph,
-    maxOf(targets),
-    4 * head.vocabulary,
-    operands.chunkBytes ?? CHUNK_BYTES,
-  )) {
+  for (const chunk of chunksOf(graph, maxOf(targets), 4 * head.vocabulary, chunkBytes)) {
     const at: Attributes = { graph, rows: chunk, start };
     const from = graph.nodes.length;
     const gathered = { name: "trained rows", shape: [chunk, width] };

@@ -7,6 +7,7 @@ export class Cuts {
   /** Piece i runs from borders[i] to borders[i + 1]. */
   private readonly borders: number[];
   private readonly overran = new Set<number>();
+  private lastDone = 0;
 
   constructor(dispatches: number, budgetMs: number) {
     this.borders = [0, dispatches];
@@ -16,6 +17,23 @@ export class Cuts {
   /** The pieces as they are now, [from, to). */
   pieces(): readonly (readonly [from: number, to: number])[] {
     return this.borders.slice(1).map((to, i) => [this.borders[i]!, to] as const);
+  }
+
+  /**
+   * Takes the time of the piece that was submitted just now: from here, or from the end of the one before it, until the
+   * queue is done. Nobody waits for the answer.
+   */
+  measure(queue: GPUQueue, from: number, to: number): void {
+    const submitted = performance.now();
+    void queue.onSubmittedWorkDone().then(
+      () => {
+        const done = performance.now();
+        this.measured(from, to, done - Math.max(submitted, this.lastDone));
+        this.lastDone = done;
+      },
+      // A lost device is reported by whoever waits for results.
+      () => {},
+    );
   }
 
   /** Says how long the piece that starts at `from` took on the device. */

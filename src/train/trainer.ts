@@ -2,46 +2,24 @@
  * A training run: traced once, planned once, replayed every step. A step writes its inputs, encodes the plan and
  * submits; its scalars come back through a ring of staging buffers while the host is up to two steps ahead.
  */
-import { DataError, GraftError } from "../base/errors.ts";
-import {
-  allocateInputs,
-  type Capacity,
-  capacity,
-  layOut,
-  type MicroBatchInputs,
-  tokensRead,
-} from "../data/inputs.ts";
+import { GraftError } from "../base/errors.ts";
+import { allocateInputs, capacity, cutToCapacity, layOut, type MicroBatchInputs } from "../data/inputs.ts";
 import { packRows } from "../data/pack.ts";
 import { type OptimizerStep, optimizerSteps, type StepPlan, totalSteps } from "../data/steps.ts";
 import { type TokenisedRow, targetCount } from "../data/tokenize.ts";
 import { blockBytes } from "../gpu/device.ts";
-import type { ArenaRole } from "../graph/arena.ts";
-import { differentiate } from "../graph/backward.ts";
-import { Graph } from "../graph/graph.ts";
-import { makePlan, type Plan, widestBytesPerToken } from "../graph/plan.ts";
 import { Program } from "../graph/program.ts";
-import { recomputeBlocks } from "../graph/prune.ts";
-import type { Value } from "../graph/value.ts";
-import { crossEntropy } from "../ops/crossEntropy.ts";
-import {
-  type AdamWSettings,
-  COMMON_HYPER_COUNT,
-  commonHyper,
-  GROUP_HYPER_COUNT,
-  groupHyper,
-  type OptimizerChunk,
-  optimizerStep,
-} from "../ops/optimizer.ts";
-import { SCALAR_COUNT, scalarAt, scalarsState, tokenMeans } from "../ops/scalars.ts";
-import type { AdaptedModel, Traced } from "./adaptedModel.ts";
+import { SCALAR_COUNT, scalarAt, tokenMeans } from "../ops/scalars.ts";
+import type { AdaptedModel } from "./adaptedModel.ts";
 import { Cuts } from "./cuts.ts";
 import type { TrainConfig } from "./fields.ts";
-import { groupByKey, type ParameterGroup, parameterGroups } from "./parameterGroups.ts";
+import { type MicroBatchPlan, planMicroBatch } from "./microBatchPlan.ts";
+import type { ParameterGroup } from "./parameterGroups.ts";
 import type { StepReport } from "./reports.ts";
 import { ScalarRing } from "./ring.ts";
 import { scheduleFactor } from "./schedule.ts";
-import { tiesOf } from "./ties.ts";
-import { type TracedInputs, writeMicroBatch } from "./tracedInputs.ts";
+import { writeMicroBatch } from "./tracedInputs.ts";
+import { Update } from "./update.ts";
 
 export interface TrainerOptions {
   readonly adapted: AdaptedModel;
@@ -65,30 +43,29 @@ export interface MemoryEstimate {
 }
 
 export interface StepRange {
+  /** Counted from 1; the first of the run by default. */
   readonly firstStep?: number;
+  /** This one is taken, too; the last of the run by default. */
   readonly lastStep?: number;
+  /** Asked before each step. */
   readonly isStopped?: (() => boolean) | undefined;
 }
 
 const SUBMIT_MS = 100;
+/** Steps that are submitted before the first of them has come back. */
+const STEPS_AHEAD = 2;
+const SCALARS_BYTES = blockBytes(4 * SCALAR_COUNT);
 
 export class Trainer {
   readonly memory: MemoryEstimate;
   readonly steps: number;
-  readonly groups: readonly ParameterGroup[];
   private readonly options: TrainerOptions;
-  private readonly settings: AdamWSettings;
   /** What micro-batches are made of: single rows, or packs of them. */
   private readonly units: readonly (readonly TokenisedRow[])[];
   private readonly stepPlan: StepPlan;
-  private readonly capacity: Capacity;
-  private readonly inputs: TracedInputs;
-  private readonly plan: Plan;
-  private readonly updatePlan: Plan;
+  private readonly microBatch: MicroBatchPlan;
+  private readonly update: Update;
   private readonly cuts: Cuts;
-  private readonly hyper: { common: Value; groups: Value };
-  private readonly scalarValues: readonly Value[];
-  private readonly arenaValues: readonly { role: ArenaRole; chunk: number; value: Value }[];
   private live:
     | {
         readonly scalars: GPUBuffer;
@@ -103,74 +80,24 @@ export class Trainer {
   constructor(options: TrainerOptions) {
     this.options = options;
     const { adapted, train, rows } = options;
-    const { traits } = adapted.gpu;
     const room = train.per_device_train_batch_size * train.max_length;
     this.units = train.packing ? packRows(rows, room) : rows.map((row) => [row]);
     this.stepPlan = train.packing ? { ...train, per_device_train_batch_size: 1 } : train;
     this.steps = totalSteps(this.units.length, this.stepPlan);
-    this.settings = {
-      beta1: train.adam_beta1,
-      beta2: train.adam_beta2,
-      epsilon: train.adam_epsilon,
-      maxGradNorm: train.max_grad_norm,
-    };
-    this.groups = parameterGroups(adapted.model, adapted.selection, train);
-    const wanted = capacity(this.units, this.stepPlan);
-    let traced = this.trace(wanted);
-    const fitting = Math.floor(traits.maxBinding / widestBytesPerToken(traced.graph));
-    if (longest(rows) > fitting) throw rowTooLong(longest(rows), fitting);
-    this.capacity = { tokens: Math.min(wanted.tokens, fitting), targets: Math.min(wanted.targets, fitting) };
-    if (wanted.tokens > fitting) traced = this.trace(this.capacity);
-
-    const { graph, inputs, hidden, head } = traced;
-    this.inputs = inputs;
-    const scalars = scalarsState(graph);
-    const chunkBytes = Math.min(traits.maxBinding, CHUNK_BYTES);
-    crossEntropy(graph, hidden, head, { ...inputs, scalars, withGradient: true, chunkBytes });
-    const forwardCount = graph.nodes.length;
-    differentiate(graph);
-    const nodes = train.gradient_checkpointing ? recomputeBlocks(graph, forwardCount) : graph.nodes;
-    this.plan = makePlan(graph, traits, nodes);
-    this.cuts = new Cuts(this.plan.dispatches.length, options.submitMs ?? SUBMIT_MS);
-
-    const update = new Graph(1, 1);
-    const updateScalars = scalarsState(update);
-    this.hyper = {
-      common: update.input("hyper", [COMMON_HYPER_COUNT], "f32"),
-      groups: update.input("group hyper", [this.groups.length * GROUP_HYPER_COUNT], "f32"),
-    };
-    const arenaValues: { role: ArenaRole; chunk: number; value: Value }[] = [];
-    const groupOf = groupByKey(this.groups);
-    const chunks = adapted.layout.chunkBytes.map((bytes, chunk): OptimizerChunk => {
-      const state = (role: ArenaRole): Value => {
-        const value = update.state(`${role} ${chunk}`, [bytes / 4]);
-        arenaValues.push({ role, chunk, value });
-        return value;
-      };
-      return {
-        parameters: state("parameters"),
-        gradients: state("gradients"),
-        firstMoment: state("firstMoment"),
-        secondMoment: state("secondMoment"),
-        groups: adapted.layout.groupOfBlocks(chunk, (key) => groupOf.get(key)!),
-      };
-    });
-    optimizerStep(update, {
-      chunks,
-      ties: tiesOf(adapted.selection, adapted.layout),
-      groupHyper: this.hyper.groups,
-      hyper: this.hyper.common,
-      scalars: updateScalars,
-    });
-    this.updatePlan = makePlan(update, traits);
-    this.arenaValues = arenaValues;
-    this.scalarValues = [scalars, updateScalars];
+    this.update = new Update(adapted, train);
+    this.microBatch = planMicroBatch(adapted, rows, capacity(this.units, this.stepPlan), train);
+    this.cuts = new Cuts(this.microBatch.plan.dispatches.length, options.submitMs ?? SUBMIT_MS);
     this.memory = this.estimate();
+  }
+
+  /** What trains at which rates. */
+  get groups(): readonly ParameterGroup[] {
+    return this.update.groups;
   }
 
   /** Compiles the kernels of both plans, all at once. Takes no memory for the run, so it can begin before `prepare`. */
   async compile(onProgress?: (done: number, total: number) => void): Promise<void> {
-    const plans = [this.plan, this.updatePlan];
+    const plans = [this.microBatch.plan, this.update.plan];
     const wanted = plans.flatMap(({ dispatches }) => dispatches.map(({ kernel }) => kernel));
     await this.options.adapted.kernels.compile(wanted, onProgress);
   }
@@ -194,25 +121,23 @@ export class Trainer {
     compiling.catch(() => {});
     await adapted.load((done, total) => onProgress?.("load", done, total));
     loaded = true;
-    for (const { role, chunk, value } of this.arenaValues) {
-      const size = adapted.layout.chunkBytes[chunk]!;
-      value.storage = { buffer: adapted.chunks(role)[chunk]!, offset: 0, size };
-    }
+    this.update.bind(adapted);
     await compiling;
+    const { plan, inputs, capacity } = this.microBatch;
     const scalars = gpu.create("scalars", SCALARS_BYTES, "control");
-    for (const value of this.scalarValues)
+    for (const value of [this.microBatch.scalars, this.update.scalars])
       value.storage = { buffer: scalars, offset: 0, size: 4 * SCALAR_COUNT };
     this.live = {
       scalars,
-      program: await Program.create(gpu, kernels, this.plan),
-      update: await Program.create(gpu, kernels, this.updatePlan),
+      program: await Program.create(gpu, kernels, plan),
+      update: await Program.create(gpu, kernels, this.update.plan),
       ring: new ScalarRing(gpu, 4 * SCALAR_COUNT),
-      batch: allocateInputs(this.capacity, [...this.inputs.ranges.keys()]),
+      batch: allocateInputs(capacity, [...inputs.ranges.keys()]),
     };
   }
 
   /**
-   * Runs the steps from `firstStep`, counted from 1, to `lastStep`, or until `isStopped`, asked before each, says so.
+   * Runs the steps of a range, or until `isStopped` says so.
    * Throws GraftError "diverged" at the first step whose loss or gradient is not finite.
    */
   async run(
@@ -223,8 +148,7 @@ export class Trainer {
     const start = performance.now();
     const reports: Promise<void>[] = [];
     for (const step of optimizerSteps(this.units, this.stepPlan, firstStep)) {
-      // At most two steps ahead of what has come back.
-      if (reports.length === 2) await reports.shift();
+      if (reports.length === STEPS_AHEAD) await reports.shift();
       if (step.step > lastStep || isStopped?.()) break;
       const { lr, tokens } = this.submitStep(step);
       const scalars = ring.read();
@@ -254,12 +178,6 @@ export class Trainer {
     return rows;
   }
 
-  /** Bytes written to the device since `prepare`. */
-  uploadedBytes(): number {
-    const { program, update } = this.prepared();
-    return program.uploadedBytes + update.uploadedBytes;
-  }
-
   destroy(): void {
     if (!this.live) return;
     const { scalars, program, update, ring } = this.live;
@@ -274,25 +192,20 @@ export class Trainer {
   private submitStep(step: OptimizerStep<readonly TokenisedRow[]>): { lr: number; tokens: number } {
     const { adapted, train } = this.options;
     const { program, update, batch } = this.prepared();
+    const { inputs, capacity } = this.microBatch;
     adapted.update();
-    const batches = step.microBatches.flatMap((units) => this.cutAtBorders(units.flat()));
+    const batches = step.microBatches.flatMap((units) => cutToCapacity(units.flat(), capacity));
     const tokens = batches.reduce((sum, rows) => sum + rows.reduce((n, row) => n + targetCount(row), 0), 0);
     const factor = scheduleFactor(step.step - 1, train, this.steps);
-    program.write(this.inputs.lossScale, Float32Array.of(1 / tokens));
-    program.write(this.inputs.seedStep, Uint32Array.of(train.seed >>> 0, step.step));
-    update.write(this.hyper.common, commonHyper(this.settings, step.step));
-    const groups = this.groups.map(({ lr, weight_decay }) => ({
-      learningRate: lr * factor,
-      weightDecay: weight_decay,
-    }));
-    update.write(this.hyper.groups, groupHyper(this.settings, groups, step.step));
-    update.setCounts({ tokens: 1, targets: 1 });
+    program.write(inputs.lossScale, Float32Array.of(1 / tokens));
+    program.write(inputs.seedStep, Uint32Array.of(train.seed >>> 0, step.step));
+    this.update.write(update, step.step, factor);
 
     let firstRow = 0;
     batches.forEach((rows, i) => {
       layOut(rows, batch, firstRow);
       firstRow += rows.length;
-      writeMicroBatch(program, this.inputs, batch);
+      writeMicroBatch(program, inputs, batch);
       this.submitMicroBatch(i === 0, i === batches.length - 1);
     });
     return { lr: train.learning_rate * factor, tokens };
@@ -310,57 +223,20 @@ export class Trainer {
       }
       const pass = encoder.beginComputePass();
       program.encode(pass, from, to);
-      const ends = isLast && to === this.plan.dispatches.length;
+      const ends = isLast && to === this.microBatch.plan.dispatches.length;
       if (ends) update.encode(pass);
       pass.end();
       if (ends) ring.copyFrom(encoder, scalars);
       device.queue.submit([encoder.finish()]);
-      this.measure(from, to);
+      this.cuts.measure(device.queue, from, to);
     }
-  }
-
-  private lastDone = 0;
-
-  /** How long a piece ran: from its submit, or the end of the one before it. Nobody waits for the answer. */
-  private measure(from: number, to: number): void {
-    const submitted = performance.now();
-    void this.options.adapted.gpu.device.queue.onSubmittedWorkDone().then(
-      () => {
-        const done = performance.now();
-        this.cuts.measured(from, to, done - Math.max(submitted, this.lastDone));
-        this.lastDone = done;
-      },
-      // A lost device is reported by whoever waits for results.
-      () => {},
-    );
-  }
-
-  /** Cuts a micro-batch at sequence borders where the plan's buffers would not hold it; the objective is the same. */
-  private cutAtBorders(rows: readonly TokenisedRow[]): TokenisedRow[][] {
-    const parts: TokenisedRow[][] = [];
-    let held = 0;
-    for (const row of rows) {
-      if (parts.length === 0 || held + tokensRead(row) > this.capacity.tokens) {
-        parts.push([]);
-        held = 0;
-      }
-      parts.at(-1)!.push(row);
-      held += tokensRead(row);
-    }
-    return parts;
-  }
-
-  private trace({ tokens, targets }: Capacity): Traced & { readonly graph: Graph } {
-    const { adapted, rows } = this.options;
-    const graph = new Graph(tokens, targets);
-    return { graph, ...adapted.trace(graph, { longest: longest(rows), trains: true }) };
   }
 
   private estimate(): MemoryEstimate {
-    const { plan, updatePlan } = this;
-    const sum = (purpose: "activations" | "inputs" | "control") =>
-      plan.bytes[purpose] + updatePlan.bytes[purpose];
     const { adapted } = this.options;
+    const { microBatch, update } = this;
+    const sum = (purpose: "activations" | "inputs" | "control") =>
+      microBatch.plan.bytes[purpose] + update.plan.bytes[purpose];
     return {
       ...adapted.bytes(),
       activations: sum("activations"),
@@ -375,25 +251,10 @@ export class Trainer {
   }
 }
 
-const SCALARS_BYTES = blockBytes(4 * SCALAR_COUNT);
-const CHUNK_BYTES = 64 * 2 ** 20;
-
-function rowTooLong(tokens: number, fitting: number): DataError {
-  return new DataError(
-    "row-too-long",
-    `A row has ${tokens} tokens; on this device the widest activation leaves room for ${fitting}.`,
-    `Set max_length to ${fitting} or less.`,
-  );
-}
-
 function diverged(step: number, loss: number, gradNorm: number): GraftError {
   return new GraftError(
     "diverged",
     `Step ${step} has loss ${loss} and gradient norm ${gradNorm}: the run has diverged, and the adapter is of no use.`,
     "Start again with a lower learning_rate, a warm-up, or a smaller lora_alpha.",
   );
-}
-
-function longest(rows: readonly TokenisedRow[]): number {
-  return rows.reduce((most, { ids }) => Math.max(most, ids.length), 0);
 }

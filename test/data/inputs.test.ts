@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { permutation } from "../../src/base/random.ts";
-import { allocateInputs, capacity, distinctWindows, layOut } from "../../src/data/inputs.ts";
+import { allocateInputs, capacity, cutToCapacity, distinctWindows, layOut } from "../../src/data/inputs.ts";
 import { optimizerSteps, type StepPlan } from "../../src/data/steps.ts";
 import type { TokenisedRow } from "../../src/data/tokenize.ts";
 
@@ -134,6 +134,20 @@ describe("a micro-batch", () => {
 
   it("needs each window once", () => {
     expect(distinctWindows([undefined, 4, undefined, 4, 6])).toEqual([undefined, 4, 6]);
+  });
+});
+
+describe("a micro-batch that a plan does not hold", () => {
+  it("is cut between rows, and stays whole where it fits", () => {
+    // Four rows of which 2, 3, 1 and 4 tokens are read.
+    const rows = [row(1, 2, 3), row(1, 2, 3, 4), row(1, 2), row(1, 2, 3, 4, 5)];
+    const sizes = (tokens: number) =>
+      cutToCapacity(rows, { tokens, targets: tokens }).map(({ length }) => length);
+    expect(sizes(10)).toEqual([4]);
+    expect(sizes(6)).toEqual([3, 1]);
+    expect(sizes(5)).toEqual([2, 2]);
+    expect(sizes(4)).toEqual([1, 2, 1]);
+    expect(cutToCapacity(rows, { tokens: 4, targets: 4 }).flat()).toEqual(rows);
   });
 });
 

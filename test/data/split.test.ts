@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Row } from "../../src/data/rows.ts";
-import { findDuplicates, findLeaks, splitRows, withoutRows } from "../../src/data/split.ts";
+import { findDuplicates, findLeaks, splitRows } from "../../src/data/split.ts";
 
 const texts = (...of: string[]): Row[] => of.map((text, i) => ({ text, line: i + 1 }));
 const many = texts(...Array.from({ length: 100 }, (_, i) => `${i}`));
@@ -67,8 +67,6 @@ describe("rows that occur twice", () => {
 
   it("are leaks where they are held out", () => {
     const train = texts("a", "b", "c", "b");
-    const leaks = findLeaks(train, texts("x", "b"));
-    expect(leaks).toEqual([1, 3]);
-    expect(withoutRows(train, leaks)).toEqual([train[0], train[2]]);
+    expect(findLeaks(train, texts("x", "b"))).toEqual([1, 3]);
   });
 });

@@ -1,7 +1,7 @@
 /** After the first step: what moved, what did not, and what should not have. Faults are planted behind the engine's back. */
 import { describe, expect, it } from "vitest";
-import type { Plan } from "../../src/graph/plan.ts";
 import { parseLoraConfig } from "../../src/lora/config.ts";
+import type { MicroBatchPlan } from "../../src/train/microBatchPlan.ts";
 import type { ParameterGroup } from "../../src/train/parameterGroups.ts";
 import type { AuditedTensor, AuditReport } from "../../src/train/reports.ts";
 import type { RunConfig } from "../../src/train/runFile.ts";
@@ -137,8 +137,8 @@ describe("a planted fault is found:", () => {
   it("a gradient that is never computed", async () => {
     // The kernel that gives B its gradient is not launched.
     const planned = ({ trainer }: Session): void => {
-      const { plan } = trainer as unknown as { plan: Plan };
-      for (const dispatch of plan.dispatches) {
+      const { microBatch } = trainer as unknown as { microBatch: MicroBatchPlan };
+      for (const dispatch of microBatch.plan.dispatches) {
         if (dispatch.kernel.entry === "backward_b") Object.assign(dispatch, { workgroups: () => 0 });
       }
     };
