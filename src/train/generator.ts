@@ -11,6 +11,7 @@ import { Program } from "../graph/program.ts";
 import type { Value } from "../graph/value.ts";
 import { gatherRows } from "../ops/crossEntropy.ts";
 import type { AdaptedModel } from "./adaptedModel.ts";
+import { checkLogits } from "./notNumbers.ts";
 import { penalise, type Sampling, sample } from "./sampling.ts";
 import type { TracedInputs } from "./tracedInputs.ts";
 
@@ -111,7 +112,8 @@ export class Generator {
 
   /**
    * Answers every prompt. `onToken` hears of each token as it is chosen. `isStopped` is asked between rounds; answers
-   * are then given as far as they have come. Throws DataError where a prompt leaves no room for an answer.
+   * are then given as far as they have come. Throws DataError where a prompt leaves no room for an answer, and
+   * GraftError "not-finite" where the model gives no numbers.
    */
   async generate(
     prompts: readonly Uint32Array[],
@@ -119,7 +121,8 @@ export class Generator {
     onToken: (prompt: number, id: number) => void = () => {},
     isStopped: () => boolean = () => false,
   ): Promise<Answer[]> {
-    const { lanes: count, context } = this.options;
+    const { lanes: count, context, asBase } = this.options;
+    const whose = asBase || this.adapted.layout.tensors.size === 0 ? "base" : "trained";
     for (const [i, prompt] of prompts.entries()) checkPrompt(prompt, i, context);
     this.adapted.update();
     const answers: Answer[] = prompts.map(() => ({ ids: [], finish: "length" }));
@@ -144,6 +147,7 @@ export class Generator {
       if (busy.length === 0) break;
       for (const { lane, logits } of await this.round(busy)) {
         const prompt = lane.prompt!;
+        checkLogits(logits, whose);
         penalise(logits, lane.seen, settings.repetition_penalty);
         const id = sample(logits, settings, prompt, lane.answer.length);
         const stops = settings.stopIds.has(id);

@@ -6,6 +6,7 @@ import { DeviceError, FormatError } from "../base/errors.ts";
 import type { ModelConfig } from "../models/modelConfig.ts";
 import type { AdaptedModel } from "./adaptedModel.ts";
 import { logitsOf } from "./logits.ts";
+import { checkLogits } from "./notNumbers.ts";
 
 /** Differences are the largest of any logit, relative to the largest logit of the model as it runs. */
 export interface SelfCheck {
@@ -45,7 +46,8 @@ export interface CheckOptions {
 
 /**
  * Throws FormatError where the logits differ by more than is allowed, are no numbers, or are nearer to the base's than to
- * the trained model's, and DeviceError where the device has no room for both. `open` gives the model that was read back; it is destroyed here.
+ * the trained model's, GraftError "not-finite" where the trained model itself gives no numbers, and DeviceError where the
+ * device has no room for both. `open` gives the model that was read back; it is destroyed here.
  */
 export async function compareWritten(
   live: AdaptedModel,
@@ -56,6 +58,8 @@ export async function compareWritten(
   const check = await withoutTrouble(live, async (): Promise<SelfCheck> => {
     const wanted = await allLogits(live, prompts, { signal });
     const base = await allLogits(live, prompts, { signal, asBase: true });
+    for (const logits of base) checkLogits(logits, "base");
+    for (const logits of wanted) checkLogits(logits, "trained");
     const written = await open();
     try {
       const found = await allLogits(written, prompts, { signal });

@@ -14,6 +14,7 @@ import type { AdaptedModel } from "./adaptedModel.ts";
 import { Cuts } from "./cuts.ts";
 import type { TrainConfig } from "./fields.ts";
 import { type MicroBatchPlan, planMicroBatch } from "./microBatchPlan.ts";
+import { checkGradient, checkLoss } from "./notNumbers.ts";
 import type { ParameterGroup } from "./parameterGroups.ts";
 import type { StepReport } from "./reports.ts";
 import { ScalarRing } from "./ring.ts";
@@ -138,7 +139,7 @@ export class Trainer {
 
   /**
    * Runs the steps of a range, or until `isStopped` says so.
-   * Throws GraftError "diverged" at the first step whose loss or gradient is not finite.
+   * Throws at the first step whose loss or gradient is not finite (notNumbers.ts).
    */
   async run(
     onStep: (report: StepReport) => void,
@@ -156,8 +157,8 @@ export class Trainer {
         scalars.then((found) => {
           const means = tokenMeans(found, tokens);
           const grad_norm = found[scalarAt.gradNorm]!;
-          if (!Number.isFinite(means.loss) || !Number.isFinite(grad_norm))
-            throw diverged(step.step, means.loss, grad_norm);
+          checkLoss(means.loss, step.step - 1, "loss");
+          checkGradient(grad_norm, step.step);
           const elapsed_ms = performance.now() - start;
           onStep({ step: step.step, ...means, lr, grad_norm, tokens, elapsed_ms });
         }),
@@ -249,12 +250,4 @@ export class Trainer {
     if (!this.live) throw new GraftError("not-prepared", "The run was not prepared.");
     return this.live;
   }
-}
-
-function diverged(step: number, loss: number, gradNorm: number): GraftError {
-  return new GraftError(
-    "diverged",
-    `Step ${step} has loss ${loss} and gradient norm ${gradNorm}: the run has diverged, and the adapter is of no use.`,
-    "Start again with a lower learning_rate, a warm-up, or a smaller lora_alpha.",
-  );
 }

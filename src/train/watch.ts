@@ -4,6 +4,7 @@ import { type Best, BestSoFar } from "./best.ts";
 import type { Evaluator } from "./evaluator.ts";
 import type { TrainConfig } from "./fields.ts";
 import { KeptValues } from "./keptValues.ts";
+import { checkLoss } from "./notNumbers.ts";
 import type { EvaluationReport, SampleReport } from "./reports.ts";
 import type { Sampler } from "./sampler.ts";
 import { interval } from "./schedule.ts";
@@ -72,6 +73,7 @@ export class Watch {
     const { steps, evaluator, sampler } = this.options;
     if (evaluator && this.evaluated !== step && (step % this.evaluatesEvery === 0 || step === steps)) {
       const { loss, entropy, mean_token_accuracy } = await evaluator.evaluate();
+      checkLoss(loss, step, "held-out loss");
       const means = { eval_loss: loss, eval_entropy: entropy, eval_mean_token_accuracy: mean_token_accuracy };
       this.evaluated = step;
       this.compare({ step, ...means, elapsed_ms }, tell);

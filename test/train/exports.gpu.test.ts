@@ -278,6 +278,18 @@ describe("what is not the trained model", () => {
     hardly.destroy();
   });
 
+  it("is told as what it is where the trained model itself gives no numbers", async () => {
+    const change = ({ train }: RunConfig) => Object.assign(train, { max_steps: 1, learning_rate: 1e30 });
+    const session = await openParitySession(on.gpu, on.kernels, "llama_all_linear", change);
+    await session.prepare();
+    await session.run(() => {});
+    await expect(session.export("peft", facts, keeping().write)).rejects.toMatchObject({
+      code: "not-finite",
+      message: expect.stringContaining("the training has diverged"),
+    });
+    session.destroy();
+  });
+
   it("is refused by name where the format cannot hold it", async () => {
     const dora = await trained("llama_dora");
     const { files, write } = keeping();

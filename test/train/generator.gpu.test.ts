@@ -111,6 +111,20 @@ describe("an answer", () => {
     session.destroy();
   });
 
+  it("that cannot be chosen, for logits that are no numbers, is an error; the base answers on", async () => {
+    const session = await open("gpt2_all_linear", { adapter: "none" }, ({ lora }) => {
+      Object.assign(lora, { init_lora_weights: false, lora_alpha: 1e38 });
+    });
+    await expect(generate(session, prompts)).rejects.toMatchObject({
+      code: "not-finite",
+      message: expect.stringMatching(
+        /^The model with what was trained .*: (\d+) of the \1 logits of a token/,
+      ),
+    });
+    expect((await generate(session, prompts, {}, { asBase: true }))[0]!.ids).toHaveLength(12);
+    session.destroy();
+  });
+
   it("of the base model leaves the adapter out", async () => {
     const [trained, fresh] = [await open(name), await open(name, { adapter: "none" })];
     const base = await generate(trained, prompts, {}, { asBase: true });

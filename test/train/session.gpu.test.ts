@@ -465,14 +465,34 @@ describe("a run that is stopped", () => {
     session.destroy();
   });
 
+  const wild = ({ train }: RunConfig) => Object.assign(train, { learning_rate: 1e30, max_grad_norm: 0 });
+
   it("that diverges says so, and gives nothing away as an adapter", async () => {
+    const { session } = await open("gpt2_gelu", steps(30, wild));
+    await session.prepare();
+    await expect(session.run(() => {})).rejects.toThrow(
+      /^After 1 step the loss is NaN: the run has diverged/,
+    );
+    await expect(session.files(facts)).rejects.toThrow(/has diverged/);
+    session.destroy();
+  });
+
+  it("whose last step breaks it says so of its held-out rows", async () => {
+    const heldOut = [{ line: 1, text: "a row that is held out" }];
+    const { session } = await open("gpt2_gelu", steps(1, wild), { heldOut });
+    await session.prepare();
+    await expect(session.run(() => {})).rejects.toThrow(/^After 1 step the held-out loss is NaN/);
+    session.destroy();
+  });
+
+  it("that starts from what gives no numbers says that, and not that it diverged", async () => {
     const { session } = await open(
       "gpt2_gelu",
-      steps(30, ({ train }) => Object.assign(train, { learning_rate: 1e30, max_grad_norm: 0 })),
+      steps(3, ({ lora }) => Object.assign(lora, { init_lora_weights: false, lora_alpha: 1e38 })),
+      { adapter: "none" },
     );
     await session.prepare();
-    await expect(session.run(() => {})).rejects.toThrow(/has diverged/);
-    await expect(session.files(facts)).rejects.toThrow(/has diverged/);
+    await expect(session.run(() => {})).rejects.toMatchObject({ code: "start-not-finite" });
     session.destroy();
   });
 });
