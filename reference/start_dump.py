@@ -1,13 +1,12 @@
 """Starts that PEFT takes from a weight, of matrices that both sides can make: test/lora/fixtures/starts.json.
 
     python reference/start_dump.py
-    python reference/start_dump.py --weights FILE.safetensors NAME … > FILE.json    of weights from a file
 
 Each matrix is a formula over a hash of the index, exact in f32. A record has the singular values and a sample of what
-PEFT's first A and B add, s·B·A; PEFT's f32 is held against float64 before anything is written.
+PEFT's first A and B add, s·B·A; PEFT's f32 is held against float64 before anything is written. `verify_starts.py` takes the
+weights of a real model.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -15,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors import safe_open
 
 SAMPLES = 200
 
@@ -113,15 +111,6 @@ def record_of(weight: torch.Tensor, r: int, alpha: float, rslora: bool, seed: in
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", nargs="+", metavar="FILE NAME")
-    args = parser.parse_args()
-    if args.weights:
-        with safe_open(args.weights[0], "pt") as file:
-            weights = {name: file.get_tensor(name).float() for name in args.weights[1:]}
-        records = {name: record_of(weight, 16, 16, False, 1) for name, weight in weights.items()}
-        json.dump(records, sys.stdout)
-        return
     records = []
     for seed, (kind, rows, columns, r, alpha, rslora, turned) in enumerate(CASES, start=1):
         weight = torch.tensor(matrix_of(kind, rows, columns, seed), dtype=torch.float32)

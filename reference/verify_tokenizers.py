@@ -144,12 +144,11 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", metavar="KIND")
     args = parser.parse_args()
     logging.disable_progress_bar()
-    failed = []
+    results = {}
     for kind in args.kinds or KINDS:
         with tempfile.TemporaryDirectory() as folder:
-            if not check(kind, Path(folder)):
-                failed.append(kind)
-    end(failed)
+            results[kind] = check(kind, Path(folder))
+    end(results)
 
 
 if __name__ == "__main__":

@@ -24,25 +24,24 @@ def arguments(about: str, faults: list[str], flag: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def chosen(asked: list[str], there: Iterable[str], usual: Iterable[str] | None = None) -> list[str]:
-    """The cases that were asked for; `usual`, or all that there are, where none was."""
+def chosen(asked: list[str], there: Iterable[str]) -> list[str]:
+    """The cases that were asked for; all that there are, where none was."""
     if unknown := set(asked) - set(there):
         raise SystemExit(f"no case {', '.join(unknown)}; there are: {', '.join(there)}")
-    return asked or list(there if usual is None else usual)
+    return asked or list(there)
 
 
-def end(failed: list[str]) -> None:
-    """Exit code 1 where there are any."""
-    if failed:
-        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+def end(results: dict[str, bool | None], fault: str | None = None) -> None:
+    """Tells which cases were right, and which not; None is left out. With a fault in it every case has to be wrong.
+
+    Exit code 1 where one is not as it has to be.
+    """
+    judged = {case: right for case, right in results.items() if right is not None}
+    unlike = [case for case, right in judged.items() if right != (fault is None)]
+    print(f"{len(judged) - len(unlike)} of {len(judged)} {'right' if fault is None else 'noticed'}")
+    if unlike or not judged:
+        print(f"{'failed' if fault is None else 'not noticed'}: {', '.join(unlike) or 'no case'}", file=sys.stderr)
         raise SystemExit(1)
-
-
-def end_of(results: dict[str, bool | None]) -> None:
-    """Of cases that are right, wrong, or have nothing of the fault."""
-    failed = [case for case, right in results.items() if right is False]
-    print(f"{list(results.values()).count(True)} right, {len(failed)} failed")
-    end(failed)
 
 
 def export(base: Path, adapter: Path, *options: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
