@@ -89,8 +89,9 @@ function Together({ store, adapters }: PartProps) {
       {problem && <Problem title="That could not be answered" failure={problem} />}
       <AnswerTable
         store={store}
-        answers={asked?.answers ?? []}
+        asked={asked}
         tuned="With adapters"
+        isTunedStale={isStale}
         waits={{ base: isAsking, tuned: isAsking }}
       />
       <AskForm

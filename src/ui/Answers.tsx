@@ -2,10 +2,10 @@ import { Button, SegmentedControl, Switch, TextField } from "@radix-ui/themes";
 import { type FormEvent, useId, useState } from "react";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
-import type { AskedPrompt, PromptForm } from "./asking.ts";
+import { type AskedPrompt, askingWords, type PromptForm } from "./asking.ts";
 import { count, strengthWords } from "./format.ts";
 import { Panel } from "./Panel.tsx";
-import { isLocked, type PageState } from "./pageState.ts";
+import { isLocked, type PageState, questionOf } from "./pageState.ts";
 import { Strength } from "./Strength.tsx";
 
 interface StoreProps {
@@ -33,7 +33,7 @@ export function Answers({ store }: StoreProps) {
     >
       <AnswerTable
         store={store}
-        answers={asked?.answers ?? []}
+        asked={asked}
         tuned={step > 0 ? tunedWords(step, asked?.strength ?? 1) : "Tuned"}
         waits={{ base: asking, tuned: asking && step > 0 }}
       />
@@ -190,59 +190,72 @@ function NumberBox({ label, value, accepts, onChange }: NumberBoxProps) {
 
 interface AnswerTableProps {
   readonly store: StoreApi<PageState>;
-  readonly answers: readonly AskedPrompt[];
+  /** The answers that are there, and how they were asked for. */
+  readonly asked: { readonly how: string; readonly answers: readonly AskedPrompt[] } | undefined;
   /** What the second column is called. */
   readonly tuned: string;
+  /** Those of the second column are of another model than would be asked now. */
+  readonly isTunedStale?: boolean;
   /** Which answers are on their way. */
   readonly waits: { readonly base: boolean; readonly tuned: boolean };
 }
 
 /** The prompts of the page, and what two models say to them. */
-export function AnswerTable({ store, answers, tuned, waits }: AnswerTableProps) {
+export function AnswerTable({ store, asked, tuned, isTunedStale = false, waits }: AnswerTableProps) {
   const prompts = useStore(store, (state) => state.prompts);
+  const how = useStore(store, (state) => askingWords(questionOf(state)));
   const { setPrompts } = store.getState();
-  const known = new Map(answers.map((answer) => [answer.prompt, answer]));
+  const known = new Map(asked?.answers.map((answer) => [answer.prompt, answer]));
+  const isStale = asked !== undefined && asked.how !== how;
   return (
-    <table className="answers" aria-label="Answers">
-      <thead>
-        <tr>
-          <th scope="col">Prompt</th>
-          <th scope="col">Base</th>
-          <th scope="col">{tuned}</th>
-        </tr>
-      </thead>
-      <tbody>
-        {prompts.map((prompt, at) => {
-          const answer: AskedPrompt = known.get(prompt) ?? { prompt, base: undefined, tuned: undefined };
-          return (
-            <tr key={prompt}>
-              <th scope="row">
-                <span className="prompt">
-                  {prompt}
-                  <Button
-                    type="button"
-                    size="1"
-                    variant="ghost"
-                    color="gray"
-                    aria-label={`Remove: ${prompt}`}
-                    onClick={() => setPrompts(prompts.filter((_, i) => i !== at))}
-                  >
-                    ✕
-                  </Button>
-                </span>
-              </th>
-              <Said label="Base" text={answer.base} waits={waits.base} />
-              <Said
-                label={tuned}
-                text={answer.tuned}
-                waits={waits.tuned}
-                differs={answer.base !== undefined && answer.tuned !== answer.base}
-              />
-            </tr>
-          );
-        })}
-      </tbody>
-    </table>
+    <>
+      <table className="answers" aria-label="Answers">
+        <thead>
+          <tr>
+            <th scope="col">Prompt</th>
+            <th scope="col">Base</th>
+            <th scope="col">{tuned}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {prompts.map((prompt, at) => {
+            const { base, tuned: said } = known.get(prompt) ?? {};
+            return (
+              <tr key={prompt}>
+                <th scope="row">
+                  <span className="prompt">
+                    {prompt}
+                    <Button
+                      type="button"
+                      size="1"
+                      variant="ghost"
+                      color="gray"
+                      aria-label={`Remove: ${prompt}`}
+                      onClick={() => setPrompts(prompts.filter((_, i) => i !== at))}
+                    >
+                      ✕
+                    </Button>
+                  </span>
+                </th>
+                <Said label="Base" text={base} waits={waits.base} isStale={isStale} />
+                <Said
+                  label={tuned}
+                  text={said}
+                  waits={waits.tuned}
+                  isStale={isStale || isTunedStale}
+                  differs={base !== undefined && said !== base}
+                />
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+      {isStale && (
+        <p className="small" role="status">
+          The prompts were {asked.how}. Settings have changed since: ask again.
+        </p>
+      )}
+    </>
   );
 }
 
@@ -250,13 +263,16 @@ interface SaidProps {
   readonly label: string;
   readonly text: string | undefined;
   readonly waits: boolean;
+  /** It is no answer to what would be asked now. */
+  readonly isStale: boolean;
   readonly differs?: boolean;
 }
 
-function Said({ label, text, waits, differs = false }: SaidProps) {
+function Said({ label, text, waits, isStale, differs = false }: SaidProps) {
   const shown = text === undefined ? (waits ? "…" : "—") : text === "" ? "(nothing)" : text;
+  const isQuiet = isStale || text === undefined || text === "";
   return (
-    <td data-label={label} className={text === undefined || text === "" ? "quiet" : differs ? "differs" : ""}>
+    <td data-label={label} className={isQuiet ? "quiet" : differs ? "differs" : ""}>
       {shown}
     </td>
   );

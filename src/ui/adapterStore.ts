@@ -12,7 +12,7 @@ import type {
   Result,
   TrainApi,
 } from "../worker/api.ts";
-import { type AskedPrompt, SideBySide } from "./asking.ts";
+import { type AskedPrompt, askingWords, SideBySide } from "./asking.ts";
 import type { Bundle } from "./bundle.ts";
 import { strengthWords } from "./format.ts";
 import { Latest } from "./latest.ts";
@@ -43,6 +43,8 @@ const UNREAD = { opened: undefined, progress: undefined, changes: undefined };
 export interface AskedAdapters {
   /** `“capitals” at 100 % + “pirate” at 50 %`. */
   readonly words: string;
+  /** How, as `askingWords` says it. */
+  readonly how: string;
   readonly answers: readonly AskedPrompt[];
 }
 
@@ -227,13 +229,14 @@ export function createAdapterStore(
         const question = questionOf(page.getState());
         if (question.prompts.length === 0) return;
         const words = usesWords(get().held);
+        const how = askingWords(question);
         set({ isAsking: true, progress: undefined, problem: undefined });
         const failed = await sideBySide.ask(
           question,
           { base: { adapters: [] }, tuned: { adapters: usesOf(get().held) } },
           {
             onProgress: (progress) => isLatest() && set({ progress }),
-            onAnswers: (answers) => set({ asked: { words, answers } }),
+            onAnswers: (answers) => set({ asked: { words, how, answers } }),
             isStopped: () => !isLatest(),
           },
         );

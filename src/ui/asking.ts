@@ -27,6 +27,8 @@ export interface AskedPrompt {
 }
 
 export interface Asked {
+  /** How they were asked, as `askingWords` says it. */
+  readonly how: string;
   /** The step after which the tuned model answered; 0 where only the base has. */
   readonly step: number;
   /** Of the adapter: 0 is the base, 1 as it was trained. */
@@ -39,6 +41,16 @@ export interface Question {
   readonly prompts: readonly string[];
   readonly form: PromptForm;
   readonly settings: AnswerSettings;
+}
+
+/** `put as questions and answered greedily`: the same words wherever the same prompts would have the same answers. */
+export function askingWords({ form, settings }: Question): string {
+  const { do_sample, temperature, seed } = settings;
+  const put = form === "chat" ? "put as questions" : "put as text to go on with";
+  const answered = do_sample
+    ? `sampled at temperature ${temperature} with seed ${seed}`
+    : "answered greedily";
+  return `${put} and ${answered}`;
 }
 
 /** How a model that answers is named to the worker. */

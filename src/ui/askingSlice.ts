@@ -1,6 +1,6 @@
 /** What the models are asked beside training: what is asked for last wins. */
 import { failure, type Result } from "../base/errors.ts";
-import { answerChecks, checksOf, FIRST_ANSWER_SETTINGS, type Scores } from "./asking.ts";
+import { answerChecks, askingWords, checksOf, FIRST_ANSWER_SETTINGS, type Scores } from "./asking.ts";
 import { bundledSetOf, FIRST_CHOICES } from "./material.ts";
 import { TYPING_MS } from "./opening.ts";
 import { type AskingSlice, type PageState, questionOf } from "./pageState.ts";
@@ -49,6 +49,7 @@ export function askingSlice({ worker, bundle, asks, sideBySide, open }: SlicePar
         if (question.prompts.length === 0) return;
         const { strength } = get();
         const step = stepsBehind(get());
+        const how = askingWords(question);
         set({ asking: "answers", progress: undefined });
         const adapters = strength === 1 ? undefined : [{ id: "run", strength } as const];
         const failed = await sideBySide.ask(
@@ -56,7 +57,7 @@ export function askingSlice({ worker, bundle, asks, sideBySide, open }: SlicePar
           { base: { asBase: true }, tuned: step > 0 ? { asBase: false, adapters } : undefined },
           {
             onProgress: (progress) => isLatest() && set({ progress }),
-            onAnswers: (answers) => set({ asked: { step, strength, answers } }),
+            onAnswers: (answers) => set({ asked: { how, step, strength, answers } }),
             isStopped: () => !isLatest(),
           },
         );

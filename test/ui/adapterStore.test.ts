@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { createAdapterStore, usesOf, usesWords } from "../../src/ui/adapterStore.ts";
+import { askingWords } from "../../src/ui/asking.ts";
 import type { Bundle } from "../../src/ui/bundle.ts";
+import { questionOf } from "../../src/ui/pageState.ts";
 import { createPageStore } from "../../src/ui/store.ts";
 import type { AdapterSource, Failure } from "../../src/worker/api.ts";
 import { RecordedWorker } from "./recordedWorker.ts";
@@ -74,6 +76,7 @@ describe("the page's adapters", () => {
     await state().ask();
     expect(state().asked).toEqual({
       words: "“one.zip” at 100 %",
+      how: "put as questions and answered greedily",
       answers: [{ prompt: "Who?", base: "base", tuned: "tuned" }],
     });
     state().setStrength(state().held[0]!.key, 2);
@@ -86,6 +89,28 @@ describe("the page's adapters", () => {
     page.getState().setAnswering({ seed: 2 });
     await state().ask();
     expect(worker.asked.at(-2)!.adapters).toEqual([]);
+  });
+
+  it("tell how they were asked, in words that differ where answers may", async () => {
+    const { page, state } = opened();
+    page.getState().setPrompts(["Who?"]);
+    await state().add([zip("one.zip")]);
+    await state().ask();
+    const now = () => askingWords(questionOf(page.getState()));
+    const { setAnswering, setPrompts } = page.getState();
+    setPrompts(["Who?", "Why?"]);
+    // What is drawn with no seed does not depend on it.
+    setAnswering({ seed: 2, temperature: 0.5 });
+    expect(now()).toBe(state().asked?.how);
+    setAnswering({ do_sample: true });
+    expect(now()).toBe("put as questions and sampled at temperature 0.5 with seed 2");
+    await state().ask();
+    expect(now()).toBe(state().asked?.how);
+    setAnswering({ seed: 3 });
+    expect(now()).not.toBe(state().asked?.how);
+    setAnswering({ seed: 2 });
+    setPrompts(["Who?"], "text");
+    expect(now()).toBe("put as text to go on with and sampled at temperature 0.5 with seed 2");
   });
 
   it("tell how far they take each weight when that is asked for", async () => {

@@ -84,6 +84,7 @@ describe("the page's store", () => {
     expect(adapter?.files.map(({ name }) => name)).toEqual(["adapter_config.json"]);
     expect(await adapter?.files[0]?.blob.arrayBuffer()).toEqual(Uint8Array.of(3).buffer);
     expect(adapter?.check.moved).toBe(0.5);
+    expect(asked?.how).toBe("put as questions and answered greedily");
     const france = asked?.answers.find(({ prompt }) => prompt.includes("France"));
     expect(france).toMatchObject({ base: "I am a toy.", tuned: " Paris." });
     const shares = scores?.checks.map((check) => [
