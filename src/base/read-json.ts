@@ -24,11 +24,11 @@ export async function readJsonObject(source: ByteSource, mostBytes: number = MAX
   try {
     value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (thrown) {
-    const why = thrown instanceof SyntaxError ? "is not JSON" : "is not UTF-8 text";
-    throw new FormatError("json", `${source.name} ${why}.`, "Download the file again.");
+    const why = thrown instanceof SyntaxError ? `is not JSON: ${thrown.message}` : "is not UTF-8 text";
+    throw new FormatError("json", `${source.name} ${why}.`, "Mend it, or download the file again.");
   }
   if (isJsonObject(value)) return value;
-  throw new FormatError("json", `${source.name} does not hold a JSON object.`, "Download the file again.");
+  throw new FormatError("json", `${source.name} does not hold a JSON object.`, "Is it the right file?");
 }
 
 const [QUOTE, BACKSLASH, OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [...'"\\[]{}'].map((char) =>

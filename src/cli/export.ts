@@ -27,13 +27,14 @@ import { type NodeDevice, requestNodeDevice } from "./device.ts";
 import { openAdapterPath, openDirectory } from "./files.ts";
 import { StagedFiles } from "./staged.ts";
 import { startTemplateThread } from "./templates.ts";
+import { readArguments } from "./usage.ts";
 
 const USAGE = `npm run export -- ADAPTER --model MODEL_DIR --to gguf --out FILE.gguf [--base NAME]
   npm run export -- ADAPTER --model MODEL_DIR --to merged --out DIR
   npm run export -- ADAPTER --model MODEL_DIR --to merged-gguf --out FILE.gguf [--dtype f32|f16|q8_0]
 ADAPTER is a folder, a zip of one or a GGUF adapter.`;
 
-function readArguments() {
+function givenArguments() {
   const options = {
     model: { type: "string" },
     to: { type: "string" },
@@ -41,26 +42,22 @@ function readArguments() {
     base: { type: "string" },
     dtype: { type: "string" },
   } as const;
-  try {
-    const { values, positionals } = parseArgs({ options, allowPositionals: true });
-    const { model, to, out, base, dtype = "f16" } = values;
-    const [adapter] = positionals;
-    if (positionals.length > 1) throw new Error(`${positionals.length} adapters are given`);
-    if (adapter === undefined || model === undefined || to === undefined || out === undefined)
-      throw new Error("An adapter, --model, --to and --out must be given");
-    if (to !== "gguf" && to !== "merged" && to !== "merged-gguf")
-      throw new Error(`--to is ${to}, not gguf, merged or merged-gguf`);
-    if (to !== "merged" && !out.endsWith(".gguf")) throw new Error(`--out is ${out}, not a .gguf`);
-    if (dtype !== "f32" && dtype !== "f16" && dtype !== "q8_0")
-      throw new Error(`--dtype is ${dtype}, not f32, f16 or q8_0`);
-    const format: ExportFormat = to === "merged-gguf" ? `merged-gguf-${dtype}` : to;
-    return { adapter, model, format, out: resolve(out), base: base ?? resolve(model) } as const;
-  } catch (thrown) {
-    throw new ConfigError("arguments", `${(thrown as Error).message}.`, `Usage: ${USAGE}`);
-  }
+  const { values, positionals } = parseArgs({ options, allowPositionals: true });
+  const { model, to, out, base, dtype = "f16" } = values;
+  const [adapter] = positionals;
+  if (positionals.length > 1) throw new Error(`${positionals.length} adapters are given`);
+  if (adapter === undefined || model === undefined || to === undefined || out === undefined)
+    throw new Error("An adapter, --model, --to and --out must be given");
+  if (to !== "gguf" && to !== "merged" && to !== "merged-gguf")
+    throw new Error(`--to is ${to}, not gguf, merged or merged-gguf`);
+  if (to !== "merged" && !out.endsWith(".gguf")) throw new Error(`--out is ${out}, not a .gguf`);
+  if (dtype !== "f32" && dtype !== "f16" && dtype !== "q8_0")
+    throw new Error(`--dtype is ${dtype}, not f32, f16 or q8_0`);
+  const format: ExportFormat = to === "merged-gguf" ? `merged-gguf-${dtype}` : to;
+  return { adapter, model, format, out: resolve(out), base: base ?? resolve(model) } as const;
 }
 
-type Given = ReturnType<typeof readArguments>;
+type Given = ReturnType<typeof givenArguments>;
 
 async function openHanded(given: Given): Promise<Handed> {
   const base = await openDirectory(given.model);
@@ -144,20 +141,21 @@ async function refuseFilled(folder: string): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  const given = readArguments();
+  const given = readArguments(USAGE, givenArguments);
   const { format, out } = given;
   if (format === "merged") await refuseFilled(out);
+  const staged = new StagedFiles(format === "merged" ? out : dirname(out));
+  await staged.check();
   const handed = await openHanded(given);
   const { files, notes } = await exportFiles(format, handed);
-  const staged = new StagedFiles(format === "merged" ? out : dirname(out));
   try {
     const found = await written(given, handed, (file) => staged.write(file));
-    await staged.keep();
+    staged.keep();
     const bytes = files.reduce((sum, { byteLength }) => sum + byteLength, 0);
     console.log(`written    ${out}, ${files.length} files, ${bytes} bytes`);
     console.log(`read back  ${found}`);
   } finally {
-    await staged.discard();
+    staged.discard();
   }
   const { warnings } = (await plainOf(handed)).adapter;
   for (const note of [...warnings, ...notes]) console.log(`note       ${note}`);

@@ -1,21 +1,30 @@
+import { existsSync } from "node:fs";
 import { open, readdir, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import type { ByteSource, FileSet } from "../base/bytes.ts";
 import { DataError, FormatError } from "../base/errors.ts";
+import { show } from "../base/json.ts";
 import { rowFormat } from "../data/formats/detect.ts";
 import { checkRange, mapFileSet } from "../formats/sources.ts";
+import { CONFIG_FILE } from "../lora/adapterKeys.ts";
+import { diskError } from "./disk.ts";
 
 /** A file on disk, read in pieces; opened for each read, so nothing is left open. */
 export async function fileSource(path: string): Promise<ByteSource> {
   const name = basename(path);
-  const { size } = await stat(path).catch(() => notThere(path, "file"));
+  const found = await stat(path).catch((thrown) => notThere(thrown, path, "file"));
+  if (found.isDirectory())
+    throw new FormatError("not-a-file", `${path} is a folder, not a file.`, "Name a file in it.");
+  const { size } = found;
   return {
     name,
     size,
     async read(start, end) {
       checkRange(name, size, start, end);
       const bytes = new Uint8Array(end - start);
-      const handle = await open(path, "r");
+      const handle = await open(path, "r").catch((thrown) => {
+        throw diskError(thrown, path, "read");
+      });
       try {
         let filled = 0;
         while (filled < bytes.length) {
@@ -38,7 +47,9 @@ export async function fileSource(path: string): Promise<ByteSource> {
 
 /** The files of a folder, without its subfolders. */
 export async function openDirectory(path: string): Promise<FileSet> {
-  const entries = await readdir(path, { withFileTypes: true }).catch(() => notThere(path, "folder"));
+  const entries = await readdir(path, { withFileTypes: true }).catch((thrown) =>
+    notThere(thrown, path, "folder"),
+  );
   const sources = new Map<string, ByteSource>();
   for (const entry of entries) {
     const full = join(path, entry.name);
@@ -53,14 +64,30 @@ export async function openDirectory(path: string): Promise<FileSet> {
 /** An adapter: a folder, or one file with it. */
 export async function openAdapterPath(path: string): Promise<ByteSource | FileSet> {
   const isFile = (await stat(path).catch(() => undefined))?.isFile() ?? false;
-  return isFile ? fileSource(path) : openDirectory(path);
+  if (isFile) return fileSource(path);
+  const files = await openDirectory(path);
+  if (!files.open(CONFIG_FILE)) await refuseFolderOfAdapters(path);
+  return files;
+}
+
+/** A Trainer's checkpoints, or adapters that have names, lie in folders of their own. */
+async function refuseFolderOfAdapters(path: string): Promise<void> {
+  const entries = await readdir(path, { withFileTypes: true });
+  const holds = (folder: string) => existsSync(join(path, folder, CONFIG_FILE));
+  const adapters = entries.map(({ name }) => name).filter(holds);
+  if (adapters.length === 0) return;
+  throw new FormatError(
+    "no-adapter-config",
+    `${path} holds no ${CONFIG_FILE}; its ${adapters.length === 1 ? "folder" : "folders"} ${adapters.slice(0, 20).map(show).join(", ")} ${adapters.length === 1 ? "does" : "do"}.`,
+    `Name one adapter: ${join(path, adapters[0]!)}.`,
+  );
 }
 
 /** Files of rows. A folder stands for all its files whose names tell a format that is read, in the order of their names. */
 export async function openRows(paths: readonly string[]): Promise<ByteSource[]> {
   const sources: ByteSource[] = [];
   for (const path of paths) {
-    const found = await stat(path).catch(() => notThere(path, "file or folder"));
+    const found = await stat(path).catch((thrown) => notThere(thrown, path, "file or folder"));
     if (!found.isDirectory()) {
       sources.push(await fileSource(path));
       continue;
@@ -79,6 +106,12 @@ export async function openRows(paths: readonly string[]): Promise<ByteSource[]> 
   return sources;
 }
 
-function notThere(path: string, kind: string): never {
+function notThere({ code }: NodeJS.ErrnoException, path: string, kind: string): never {
+  if (code === "ENOTDIR" && kind === "folder" && existsSync(path))
+    throw new FormatError(
+      "not-a-folder",
+      `${path} is a file, not a folder.`,
+      "Name the folder that it lies in.",
+    );
   throw new FormatError("not-found", `There is no ${kind} ${path}.`, "Check the path.");
 }

@@ -1,55 +1,106 @@
-import { mkdir, open, rename, rm, rmdir } from "node:fs/promises";
+import { mkdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
+import { mkdir, open } from "node:fs/promises";
+import { constants } from "node:os";
 import { dirname, join } from "node:path";
 import type { ByteSource, FileStream } from "../base/bytes.ts";
 import { checkWritten, crc32 } from "../formats/crc32.ts";
+import { diskError } from "./disk.ts";
 import { fileSource } from "./files.ts";
 
-/** Files for a folder, in a hidden one of it, that are put in their places once they are known to be right. */
+const ENDINGS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/**
+ * Files for a folder, in a hidden one of it, that are put in their places once they are known to be right. A command that
+ * is ended meanwhile leaves none of them. Throws FormatError where the folder takes no files.
+ */
 export class StagedFiles {
   private readonly folder: string;
   private readonly stage: string;
   private readonly names: string[] = [];
-  private madeFolder = false;
+  /** The uppermost folder that was made for them. */
+  private made: string | undefined;
 
+  /** `folder` is an absolute path; it is made where it is not there. */
   constructor(folder: string) {
     this.folder = folder;
     this.stage = join(folder, `.part-${process.pid}`);
   }
 
+  /** Whether the folder takes files shows before hours of work, not after them. */
+  async check(): Promise<void> {
+    await this.begin();
+    this.discard();
+  }
+
   /** Gives back what then lies on the disk, once that is known to be what was written. */
   async write({ name, pieces }: FileStream): Promise<ByteSource> {
+    await this.begin();
     const path = join(this.stage, name);
-    const made = await mkdir(dirname(path), { recursive: true });
-    if (made !== undefined && !made.startsWith(this.stage)) this.madeFolder = true;
     this.names.push(name);
-    const file = await open(path, "w");
     let crc = 0;
+    const file = await this.telling(async () => {
+      await mkdir(dirname(path), { recursive: true });
+      return open(path, "w");
+    });
     try {
       for await (const piece of pieces()) {
         crc = crc32(piece, crc);
-        await file.writeFile(piece);
+        await this.telling(() => file.writeFile(piece));
       }
     } finally {
-      await file.close();
+      await this.telling(() => file.close());
     }
     const written = await fileSource(path);
     await checkWritten(written, crc);
     return written;
   }
 
-  async keep(): Promise<void> {
-    for (const name of this.names) {
-      const path = join(this.folder, name);
-      await mkdir(dirname(path), { recursive: true });
-      await rename(join(this.stage, name), path);
+  /** At once, so that nobody ends the command halfway. */
+  keep(): void {
+    try {
+      for (const name of this.names) {
+        const path = join(this.folder, name);
+        mkdirSync(dirname(path), { recursive: true });
+        renameSync(join(this.stage, name), path);
+      }
+    } catch (thrown) {
+      throw diskError(thrown, this.folder, "written");
     }
-    this.madeFolder = false;
-    await this.discard();
+    this.made = undefined;
+    this.discard();
   }
 
-  async discard(): Promise<void> {
-    await rm(this.stage, { recursive: true, force: true });
-    // Somebody else may have put something there.
-    if (this.madeFolder) await rmdir(this.folder).catch(() => {});
+  discard(): void {
+    for (const signal of ENDINGS) process.off(signal, this.end);
+    rmSync(this.stage, { recursive: true, force: true });
+    try {
+      for (let at = this.folder; this.made !== undefined; at = dirname(at)) {
+        rmdirSync(at);
+        if (at === this.made) this.made = undefined;
+      }
+    } catch {
+      // Somebody else may have put something there.
+      this.made = undefined;
+    }
+  }
+
+  private async begin(): Promise<void> {
+    for (const signal of ENDINGS)
+      if (!process.listeners(signal).includes(this.end)) process.on(signal, this.end);
+    const made = await this.telling(() => mkdir(this.stage, { recursive: true }));
+    if (made !== undefined && made !== this.stage) this.made = made;
+  }
+
+  private readonly end = (signal: NodeJS.Signals): void => {
+    this.discard();
+    process.exit(128 + constants.signals[signal]);
+  };
+
+  private async telling<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (thrown) {
+      throw diskError(thrown, this.folder, "written");
+    }
   }
 }

@@ -1,7 +1,6 @@
 /** The command that trains: `npm run train -- …`, as USAGE says. */
 import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { ConfigError } from "../base/errors.ts";
 import { readJsonObject } from "../base/read-json.ts";
 import { Gpu } from "../gpu/device.ts";
 import { Kernels } from "../gpu/kernels.ts";
@@ -16,11 +15,12 @@ import { fileSource, openAdapterPath, openDirectory, openRows } from "./files.ts
 import { StagedFiles } from "./staged.ts";
 import { openChatTemplate, startTemplateThread } from "./templates.ts";
 import { auditLines, trainableLines } from "./trainables.ts";
+import { readArguments } from "./usage.ts";
 
 const USAGE = `npm run train -- --model DIR --data FILE|DIR… --config run.json
   [--eval-data FILE|DIR…] [--faulty refuse|skip] [--adapter DIR|ZIP|GGUF] [--out DIR]`;
 
-function readArguments() {
+function givenArguments() {
   const options = {
     model: { type: "string" },
     data: { type: "string", multiple: true },
@@ -30,17 +30,12 @@ function readArguments() {
     adapter: { type: "string" },
     out: { type: "string", default: "adapter" },
   } as const;
-  try {
-    const { values } = parseArgs({ options });
-    const { model, data, config, faulty } = values;
-    if (faulty !== "refuse" && faulty !== "skip")
-      throw new Error(`--faulty is ${faulty}, not refuse or skip`);
-    if (model !== undefined && data !== undefined && config !== undefined)
-      return { ...values, model, data, config, faulty } as const;
-  } catch (thrown) {
-    throw new ConfigError("arguments", `${(thrown as Error).message}.`, `Usage: ${USAGE}`);
-  }
-  throw new ConfigError("arguments", "--model, --data and --config must be given.", `Usage: ${USAGE}`);
+  const { values } = parseArgs({ options });
+  const { model, data, config, faulty } = values;
+  if (faulty !== "refuse" && faulty !== "skip") throw new Error(`--faulty is ${faulty}, not refuse or skip`);
+  if (model === undefined || data === undefined || config === undefined)
+    throw new Error("--model, --data and --config must be given");
+  return { ...values, model, data, config, faulty } as const;
 }
 
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
@@ -86,7 +81,10 @@ function sampleLines({ step, samples }: SampleReport): string[] {
 }
 
 async function main(): Promise<void> {
-  const given = readArguments();
+  const given = readArguments(USAGE, givenArguments);
+  const out = resolve(given.out);
+  const staged = new StagedFiles(out);
+  await staged.check();
   const run = parseRunFile(await readJsonObject(await fileSource(given.config)), basename(given.config));
   const dataset = await readDataset(
     await openRows(given.data),
@@ -165,19 +163,17 @@ async function main(): Promise<void> {
   await Promise.race([trained, trouble(node.device)]);
   progress("");
 
-  const out = resolve(given.out);
   const facts = {
     baseModel: given.model,
     dataset: given.data.map((path) => basename(path)).join(", "),
     device: node.description,
   };
-  const staged = new StagedFiles(out);
   let check: SelfCheck;
   try {
     check = await session.export("peft", facts, (file) => staged.write(file));
-    await staged.keep();
+    staged.keep();
   } finally {
-    await staged.discard();
+    staged.discard();
   }
   const [first, last] = [session.reports[0], session.reports.at(-1)];
   if (first && last) {

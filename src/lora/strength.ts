@@ -36,7 +36,7 @@ export interface BaseParameters {
   matrix(module: string): Promise<StoredMatrix>;
 }
 
-const MAX_STRENGTH = 2;
+export const MAX_STRENGTH = 2;
 
 export async function scaledAdapter(part: AdapterPart, base: BaseParameters): Promise<Adapter> {
   const { strength: s, layersOff, isRestOff = false } = part;

@@ -21,7 +21,12 @@ function ask(...args: string[]) {
     ],
     { encoding: "utf8" },
   );
-  return { status, stderr, answers: [...stdout.matchAll(/^answer {5}(.*)$/gm)].map(([, text]) => text) };
+  return {
+    status,
+    stdout,
+    stderr,
+    answers: [...stdout.matchAll(/^answer {5}(.*)$/gm)].map(([, text]) => text),
+  };
 }
 
 it("answers as the base, with an adapter in a zip, and with several at strengths", () => {
@@ -49,9 +54,28 @@ it("leaves out layers, and what lies outside them", () => {
   expect(stderr).toContain("--layers-off has out, expected numbers of layers and outside.");
 });
 
-it("says what is wrong in one line", () => {
-  const { status, stderr } = ask("--prompt", "a", "--adapter", `${adapter}:3`);
-  expect(status).not.toBe(0);
-  expect(stderr).toContain("The strength of an adapter is 3, expected 0 to 2.");
+it.each([
+  [
+    ["--adapter", `${adapter}:3`],
+    /The strength of .*final is 3, expected a number from 0 to 2, such as 0\.5\. Usage/,
+  ],
+  [["--adapter", `${adapter}:-1`], /is -1, expected a number from 0 to 2/],
+  [["--adapter", `${adapter}:0,5`], /is 0,5, expected a number from 0 to 2/],
+  [["--max-new-tokens", "0"], /--max-new-tokens is 0, expected at least 1\. Usage/],
+  [
+    ["--adapter", join(dumps, "runs/llama_all_linear")],
+    /its folders "(final|initial)", "(final|initial)" do/,
+  ],
+])("says in one line, and before the base is read, what is wrong with %j", (given, message) => {
+  const { status, stderr, stdout } = ask("--prompt", "a", ...given);
+  expect(status).toBe(1);
+  expect(stderr).toMatch(message);
   expect(stderr).not.toContain("    at ");
+  expect(stdout).toBe("");
+});
+
+it("says how it is used", () => {
+  const { status, stdout } = ask("--help");
+  expect(status).toBe(0);
+  expect(stdout).toMatch(/^Usage: npm run ask -- --model DIR --prompt TEXT/);
 });
