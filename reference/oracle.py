@@ -7,6 +7,7 @@ step is the sum of all its rows' nats over all its targets, however the step was
 import json
 import math
 import re
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +70,8 @@ def epoch_of(rows: list[list[int]], stated: dict) -> list[list[list[int]]]:
 def build_model(base: Path, lora: dict, seed: int, *, b: str, perturb: bool) -> torch.nn.Module:
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
-    model = get_peft_model(model, LoraConfig(**lora))
+    # PEFT changes lists of the config.
+    model = get_peft_model(model, LoraConfig(**deepcopy(lora)))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if b == "random" and "lora_B" in name:

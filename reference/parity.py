@@ -24,6 +24,14 @@ from transformers.utils import logging
 PROBE = "The quick scion"  # its ids are what the logits are of
 
 
+def name_tied_head(config: dict, stored: dict) -> None:
+    """PEFT takes a tied head's name out of the config, and by that of GPT-2's embedding alone it does not tie again."""
+    for setting, tensor in [("modules_to_save", "weight"), ("target_modules", "lora_A.weight")]:
+        names = config[setting]
+        if isinstance(names, list) and "transformer.wte" in names and f"base_model.model.lm_head.{tensor}" in stored:
+            config[setting] = sorted({*names, "lm_head"})
+
+
 def save_adapter(model: torch.nn.Module, folder: Path) -> None:
     model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink()
@@ -32,9 +40,10 @@ def save_adapter(model: torch.nn.Module, folder: Path) -> None:
     for key, value in config.items():
         if key in ("target_modules", "exclude_modules") and isinstance(value, list):
             config[key] = sorted(value)
-    write_json(folder / "adapter_config.json", config)
     weights = folder / "adapter_model.safetensors"
     stored = load_file(weights)
+    name_tied_head(config, stored)
+    write_json(folder / "adapter_config.json", config)
     read = {key: tensor for key, tensor in stored.items() if is_read(key)}
     if len(read) < len(stored):
         save_file(read, weights, metadata={"format": "pt"})

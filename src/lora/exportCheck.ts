@@ -2,7 +2,7 @@ import { toFloat32 } from "../formats/floats.ts";
 import { CONFIG_FILE } from "./adapterKeys.ts";
 import { patternLookup } from "./matching.ts";
 import type { AdapterFiles } from "./readAdapter.ts";
-import { loraScale } from "./targets.ts";
+import { loraScale } from "./scale.ts";
 
 /**
  * How far two adapters are apart, whatever alphas they spell their scales with: the largest difference of any A and

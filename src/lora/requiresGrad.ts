@@ -64,7 +64,7 @@ export function withRequiresGrad(
   }
   const whole = [...selection.whole, ...added];
   const beside = heldBeside(parameters, whole, added, adapted);
-  const warnings = [...selection.warnings, ...notes(path, twice, added, beside)];
+  const warnings = [...selection.warnings, ...notes(path, twice, beside)];
   return { ...selection, whole, requiresGrad: { added, beside }, warnings };
 }
 
@@ -73,8 +73,8 @@ export function configWithWhole(config: JsonObject, { lora, requiresGrad }: Sele
   if (!requiresGrad) return config;
   const { added } = requiresGrad;
   const adapted = new Set(lora.map(({ module }) => module.name));
-  const staysTied = added.some(isTiedByPeft);
-  const modules = added.filter((one) => !isTiedByPeft(one)).map(({ module }) => module.name);
+  const staysTied = added.some(({ tiedTo }) => tiedTo !== undefined);
+  const modules = added.filter((one) => !isImplied(one)).map(({ module }) => module.name);
   const given = (config.modules_to_save ?? []) as string[];
   const saved = [...new Set([...given, ...modules.filter((name) => !adapted.has(name))])];
   return {
@@ -89,8 +89,8 @@ function nameOf({ module, parameter }: BaseParameter): string {
   return `${module.name}.${parameter}`;
 }
 
-/** A head that PEFT ties to the embedding again when it opens the file. */
-function isTiedByPeft({ module, tiedTo }: WholeTensor): boolean {
+/** A head that PEFT ties to the embedding when that alone is named. */
+function isImplied({ module, tiedTo }: WholeTensor): boolean {
   return tiedTo !== undefined && knowsTied(module.tiedTo!);
 }
 
@@ -157,12 +157,7 @@ function heldBeside(
     });
 }
 
-function notes(
-  path: string,
-  twice: readonly string[],
-  added: readonly WholeTensor[],
-  beside: readonly WholeTensor[],
-): string[] {
+function notes(path: string, twice: readonly string[], beside: readonly WholeTensor[]): string[] {
   const more = (count: number) => (count > 1 ? ` and ${count - 1} more` : "");
   const found: string[] = [];
   const [first] = twice;
@@ -172,13 +167,6 @@ function notes(
   if (beside.length > 0) {
     found.push(
       `${path}: the adapter's file holds ${nameOf(beside[0]!)}${more(beside.length)} as the base has it, too: PEFT's files hold whole modules.`,
-    );
-  }
-  const parted = added.find((one) => one.tiedTo !== undefined && !isTiedByPeft(one));
-  if (parted) {
-    const { name, tiedTo } = parted.module;
-    found.push(
-      `${path}: ${tiedTo} and ${name} train as one, and the adapter's file holds them as two: PEFT computes the same with it, but would train them on apart.`,
     );
   }
   return found;

@@ -16,6 +16,7 @@ import type { ModuleDescriptor } from "./modules.ts";
 import { ModuleTree, nameChoices, toldOf, unmatched } from "./modules.ts";
 import { compilePythonPatterns } from "./pythonPattern.ts";
 import { selectSaved } from "./saved.ts";
+import { loraScale } from "./scale.ts";
 import type { LoraTarget, Selection } from "./selection.ts";
 import { selectTokens } from "./tokens.ts";
 import { resolveTying, tiedTable, tieFactors, withTiedHead } from "./tying.ts";
@@ -36,13 +37,14 @@ export function selectModules(
   context: SelectionContext,
 ): Selection {
   const tree = new ModuleTree(modules);
-  const { config, shares, warnings: tyingWarnings } = resolveTying(tree, given, context);
-  const warnings = [...tyingWarnings];
+  const tying = resolveTying(tree, given, context);
+  const { config, shares } = tying;
+  const warnings = [...tying.warnings];
   const listed = resolveTargets(tree, config, context);
   const targetModules = typeof listed === "string" ? listed : condenseTargets(listed, tree.names);
   const isExcluded = exclusion(config, context.path);
   const matched = chooseNames(tree, config, targetModules, isExcluded, context.path);
-  const chosen = shares === "factors" ? withTiedHead(tree, matched, context) : matched;
+  const chosen = tying.adaptsHead ? withTiedHead(tree, matched, context) : matched;
   if (typeof config.target_modules !== "string") checkListed(tree, listed, isExcluded, context, warnings);
   if (chosen.length === 0) refuse(context, nothingMatched(tree, config, listed, context.path));
   const adapted = chosen.flatMap((name) => adaptable(tree, name, config, context));
@@ -50,7 +52,7 @@ export function selectModules(
   const { saved, warnings: savedWarnings } = selectSaved(tree, config, names, context);
   warnings.push(...savedWarnings, ...unusedEntries(tree, config, context.path));
   const ranked = withRanks(adapted, config, context, warnings);
-  const lora = shares === "factors" ? tieFactors(ranked, context) : ranked;
+  const lora = shares === "factors" ? tieFactors(ranked, config, warnings) : ranked;
   const tied = shares === "table" ? tiedTable(tree, saved, names, context) : [];
   const biases = selectBiases(tree, config, { adapted: names, saved });
   warnings.push(...biasWarnings(lora, biases.length, config, context.path));
@@ -67,11 +69,8 @@ export function selectModules(
     );
   }
   const whole = [...saved, ...tied, ...biases];
-  return { lora, whole, tokens, targetModules, modulesToSave: config.modules_to_save, warnings };
-}
-
-export function loraScale(alpha: number, r: number, rankStabilised: boolean): number {
-  return rankStabilised ? alpha / Math.sqrt(r) : alpha / r;
+  const modulesToSave = config.modules_to_save;
+  return { lora, whole, tokens, ...tying.named({ targetModules, modulesToSave }), warnings };
 }
 
 /** The targets as names, endings or a pattern: defaults and `all-linear` filled in. */

@@ -2,10 +2,12 @@ import { ConfigError } from "../base/errors.ts";
 import { show } from "../base/json.ts";
 import { wholeKey } from "./adapterKeys.ts";
 import type { LoraConfig } from "./config.ts";
+import { isFromBase } from "./init.ts";
 import { nameMatcher, refuse, type SelectionContext } from "./matching.ts";
 import type { ModuleDescriptor, ModuleTree } from "./modules.ts";
 import { compilePythonPattern, escapePattern } from "./pythonPattern.ts";
-import type { LoraTarget, WholeTensor } from "./selection.ts";
+import { ofRank } from "./scale.ts";
+import type { LoraTarget, Selection, WholeTensor } from "./selection.ts";
 
 /** PEFT's EMBEDDING_LAYER_NAMES. */
 const EMBEDDING_NAMES = ["embed_tokens", "lm_head"];
@@ -18,12 +20,19 @@ export function knowsTied(entry: string): boolean {
 /** Starts under which PEFT leaves the head's factors what the embedding has; others give the head its own. */
 const TIED_STARTS: readonly LoraConfig["init_lora_weights"][] = [true, false, "gaussian", "eva"];
 
+/** The settings by which PEFT finds modules, as it saves them. */
+type NamedModules = Pick<Selection, "targetModules" | "modulesToSave">;
+
 /** What ensure_weight_tying comes to, which PEFT settles before it looks for modules. */
 export interface Tying {
-  /** The embedding stands in it for the head: PEFT saves the config so. */
+  /** The embedding stands in it for the head: PEFT chooses modules by it. */
   readonly config: LoraConfig;
   /** What a tied head has of the embedding: its table that trains, or LoRA's factors. */
   readonly shares: "table" | "factors" | undefined;
+  /** LoRA adapts the head, whatever the settings say of it: it follows the embedding. */
+  readonly adaptsHead: boolean;
+  /** What is saved of the settings, for PEFT to tie again what it reads. */
+  readonly named: (chosen: NamedModules) => NamedModules;
   readonly warnings: readonly string[];
 }
 
@@ -36,7 +45,10 @@ export function resolveTying(tree: ModuleTree, config: LoraConfig, context: Sele
     typeof targets === "string"
       ? EMBEDDING_NAMES.some(nameMatcher(targets, `${path}.target_modules`))
       : (targets ?? []).some(knowsTied);
-  const nothing = (...warnings: string[]): Tying => ({ config, shares: undefined, warnings });
+  const named = (chosen: NamedModules): NamedModules => chosen;
+  const nothing = (...warnings: string[]): Tying => {
+    return { config, shares: undefined, adaptsHead: false, named, warnings };
+  };
   if (!head) {
     return ties
       ? nothing(`${path}.ensure_weight_tying is true, but the model has no tied modules.`)
@@ -53,35 +65,44 @@ export function resolveTying(tree: ModuleTree, config: LoraConfig, context: Sele
   if (!isSaved && !isTarget) {
     if (takesEither(config, table, head.name, path)) {
       return nothing(
-        `${path}.ensure_weight_tying is true, but what trains for ${table} does not reach ${head.name}: PEFT does not know that name as one of tied modules.`,
+        `${path}.ensure_weight_tying is true, but what trains for ${table} does not reach ${head.name}: PEFT does not know that name as one of tied modules. Name ${head.name}.`,
       );
     }
     return config.trainable_token_indices === null
       ? nothing(`${path}.ensure_weight_tying is true, but neither ${table} nor ${head.name} trains.`)
       : nothing();
   }
-  if (!knowsTied(table)) {
-    // PEFT saves the embedding's name in the head's place, and reading it does not know that the head is meant too.
-    refuse(
-      context,
-      new ConfigError(
-        "not-supported",
-        `${path}.ensure_weight_tying is true and ${head.name} is tied to ${table}: PEFT trains them tied, but opens what it has saved untied.`,
-        "Leave ensure_weight_tying out, or use trainable_token_indices, which PEFT keeps tied.",
-      ),
-    );
-    return nothing();
-  }
   if (isSaved) {
     const modules_to_save = inPlaceOfHead(saved!, table, head.name, path);
-    return { config: { ...config, modules_to_save }, shares: "table", warnings: [] };
+    return {
+      ...{ config: { ...config, modules_to_save }, shares: "table", adaptsHead: false, warnings: [] },
+      named: (chosen) => ({ ...chosen, modulesToSave: knownTied(modules_to_save, head) }),
+    };
   }
-  if (!TIED_STARTS.includes(config.init_lora_weights)) refuse(context, untiedStart(config, head, path));
   const target_modules =
     typeof targets === "string"
       ? `(?:${targets}|^${escapePattern(table)}$)`
       : inPlaceOfHead(targets!, table, head.name, path);
-  return { config: { ...config, target_modules }, shares: "factors", warnings: [] };
+  const isTied = TIED_STARTS.includes(config.init_lora_weights);
+  if (context.origin === "run" && isFromBase(config.init_lora_weights)) {
+    refuse(context, startOfBoth(config, head, path));
+  }
+  return {
+    config: { ...config, target_modules },
+    shares: isTied ? "factors" : undefined,
+    adaptsHead: true,
+    named: (chosen) => ({ ...chosen, targetModules: knownTied(chosen.targetModules, head) }),
+    warnings: isTied
+      ? []
+      : [
+          `${path}.ensure_weight_tying is true, but PEFT gives ${head.name} factors of its own where init_lora_weights is ${show(config.init_lora_weights)}: they are not kept those of ${table}.`,
+        ],
+  };
+}
+
+/** A list with the head's name too where PEFT does not know the embedding's as one of tied modules. A pattern still has it. */
+function knownTied<T extends string | readonly string[]>(names: T, head: ModuleDescriptor): T | string[] {
+  return typeof names === "string" || knowsTied(head.tiedTo!) ? names : [...names, head.name];
 }
 
 /** Whether modules_to_save or target_modules name the embedding or the head that is tied to it. */
@@ -103,15 +124,15 @@ function inPlaceOfHead(entries: readonly string[], table: string, head: string, 
   return added.filter((_, i) => i !== first);
 }
 
-function untiedStart(
+function startOfBoth(
   { init_lora_weights: init }: LoraConfig,
-  head: ModuleDescriptor,
+  { name, tiedTo }: ModuleDescriptor,
   path: string,
 ): ConfigError {
   return new ConfigError(
     "bad-combination",
-    `${path}.ensure_weight_tying is true and init_lora_weights is ${show(init)}: PEFT gives ${head.name} factors of its own then.`,
-    "Begin with init_lora_weights true, or leave ensure_weight_tying out.",
+    `${path}.ensure_weight_tying is true and init_lora_weights is ${show(init)}: PEFT gives ${name} factors of its own then, and takes what they begin as out of ${tiedTo} too.`,
+    `Begin with init_lora_weights true, or leave ensure_weight_tying out and name both modules: then ${tiedTo} stays as it is.`,
   );
 }
 
@@ -166,22 +187,21 @@ export function withTiedHead(
   return [...names.filter((name) => name !== head.name), head.name];
 }
 
-/** The targets with a head that has the factors of the embedding; their ranks must be the same. */
-export function tieFactors(targets: readonly LoraTarget[], context: SelectionContext): LoraTarget[] {
+/** The targets with a head that has the factors of the embedding, whose rank they have; the scale is the head's own. */
+export function tieFactors(
+  targets: readonly LoraTarget[],
+  { use_rslora }: LoraConfig,
+  warnings: string[],
+): LoraTarget[] {
   return targets.map((target) => {
     const { module, r } = target;
     const table = targets.find((other) => other.module.name === module.tiedTo);
     if (!table) return target;
     if (table.r !== r) {
-      refuse(
-        context,
-        new ConfigError(
-          "bad-combination",
-          `${context.path}: ${module.name} has rank ${r} and ${table.module.name} rank ${table.r}, whose factors it has by ensure_weight_tying.`,
-          "Give both the same rank in rank_pattern.",
-        ),
+      warnings.push(
+        `${module.name} has the factors of ${table.module.name} by ensure_weight_tying, and so their rank, ${table.r}: its own, ${r}, decides its scale alone.`,
       );
     }
-    return { ...target, tiedTo: table.module };
+    return { ...ofRank(target, table.r, use_rslora), tiedTo: table.module };
   });
 }

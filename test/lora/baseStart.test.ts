@@ -2,10 +2,10 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { baseStart } from "../../src/lora/baseStart.ts";
 import { orthonormal } from "../../src/lora/orthonormal.ts";
+import { loraScale } from "../../src/lora/scale.ts";
 import type { LoraTarget } from "../../src/lora/selection.ts";
 import { approximateSingular, largestSingular } from "../../src/lora/singular.ts";
 import { largestEigenvectors } from "../../src/lora/symmetric.ts";
-import { loraScale } from "../../src/lora/targets.ts";
 
 /** As reference/start_dump.py writes it. */
 interface Start {

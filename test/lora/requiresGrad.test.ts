@@ -63,34 +63,27 @@ describe("requires_grad", () => {
     expect(biased.warnings.join()).toContain("which trains already");
   });
 
-  it("takes an embedding and the head that is tied to it as one; PEFT ties them again where it knows the name", () => {
-    const lora = { target_modules: ["q_proj"] };
-    const selection = chosen("qwen3", lora, "model\\.embed_tokens\\.weight");
-    expect(selection.whole.map(({ key, tiedTo }) => [key, tiedTo])).toEqual([
-      ["base_model.model.model.embed_tokens.weight", undefined],
-      ["base_model.model.lm_head.weight", "base_model.model.model.embed_tokens.weight"],
-    ]);
-    const config = configWithWhole({ target_modules: ["q_proj"] }, selection);
-    expect(config).toMatchObject({ modules_to_save: ["model.embed_tokens"], ensure_weight_tying: true });
-    // What PEFT would make of that file.
-    const { whole } = adapterOn("qwen3", config);
-    expect(whole.map(({ key, tiedTo }) => [key, tiedTo])).toEqual(
-      selection.whole.map(({ key, tiedTo }) => [key, tiedTo]),
-    );
-    expect(selection.warnings).toEqual([]);
-  });
-
-  it("leaves both to the file as two where PEFT would open them untied, and says so", () => {
-    const lora = { target_modules: ["c_attn"] };
-    const selection = chosen("gpt2", lora, "transformer\\.wte\\.weight");
-    expect(selection.whole).toHaveLength(2);
-    const config = configWithWhole({ ...lora, ensure_weight_tying: false }, selection);
-    expect(config).toMatchObject({
-      modules_to_save: ["transformer.wte", "lm_head"],
-      ensure_weight_tying: false,
-    });
-    expect(selection.warnings.join()).toContain("would train them on apart");
-  });
+  it.each([
+    ["qwen3", "q_proj", "model.embed_tokens", ["model.embed_tokens"]],
+    // By this name alone PEFT would not know that it is tied.
+    ["gpt2", "c_attn", "transformer.wte", ["transformer.wte", "lm_head"]],
+  ] as const)(
+    "takes %s's embedding and the head as one, which PEFT ties again when it reads the file",
+    (model, target, table, saved) => {
+      const lora = { target_modules: [target] };
+      const selection = chosen(model, lora, `${table.replaceAll(".", "\\.")}\\.weight`);
+      const tensors = [
+        [`base_model.model.${table}.weight`, undefined],
+        ["base_model.model.lm_head.weight", `base_model.model.${table}.weight`],
+      ];
+      expect(selection.whole.map(({ key, tiedTo }) => [key, tiedTo])).toEqual(tensors);
+      const config = configWithWhole(lora, selection);
+      expect(config).toMatchObject({ modules_to_save: saved, ensure_weight_tying: true });
+      const read = adapterOn(model, config);
+      expect(read.whole.map(({ key, tiedTo }) => [key, tiedTo])).toEqual(tensors);
+      expect([...selection.warnings, ...read.warnings]).toEqual([]);
+    },
+  );
 
   it("takes a weight whose bias trains by bias: all", () => {
     const lora = { target_modules: ["c_attn"], bias: "all" };

@@ -49,6 +49,59 @@ describe("ensure_weight_tying", () => {
     }
   });
 
+  it("gives the head the embedding's rank; its own decides its scale", () => {
+    for (const use_rslora of [false, true]) {
+      const { lora, warnings } = tied({
+        ...{ target_modules: ["lm_head"], r: 8, lora_alpha: 12, use_rslora },
+        rank_pattern: { lm_head: 4 },
+      });
+      expect(lora.map(({ r }) => r)).toEqual([8, 8]);
+      const [table, head] = lora;
+      expect(head!.scale).toBe(12 / (use_rslora ? 2 : 4));
+      expect(head!.alpha / (use_rslora ? Math.sqrt(8) : 8)).toBe(head!.scale);
+      expect(table!.alpha).toBe(12);
+      expect(warnings.join()).toMatch(/their rank, 8: its own, 4, decides its scale alone/);
+    }
+  });
+
+  it("keeps the head's name in what is saved where PEFT does not know the embedding's as one of tied modules", () => {
+    const on = (lora: JsonObject) => {
+      const given = { target_modules: ["c_attn"], ...lora, ensure_weight_tying: true };
+      const made = runOn("gpt2", given);
+      const saved = { target_modules: made.targetModules as string, modules_to_save: made.modulesToSave };
+      const read = adapterOn("gpt2", { ...given, ...(saved as JsonObject) });
+      expect(read.lora).toEqual(made.lora);
+      expect(read.whole).toEqual(made.whole);
+      expect([...made.whole, ...made.lora].flatMap(({ tiedTo }) => tiedTo ?? [])).toHaveLength(1);
+      return saved;
+    };
+    expect(on({ modules_to_save: ["lm_head"] }).modules_to_save).toEqual(["transformer.wte", "lm_head"]);
+    expect(on({ target_modules: ["lm_head", "c_attn"] }).target_modules).toEqual([
+      "c_attn",
+      "transformer.wte",
+      "lm_head",
+    ]);
+    const pattern = ".*(lm_head|c_attn)";
+    expect(on({ target_modules: pattern }).target_modules).toBe(`(?:${pattern}|^transformer\\.wte$)`);
+  });
+
+  it("gives the head factors of its own under a start that parts them in PEFT", () => {
+    for (const choose of [
+      () => tied({ target_modules: ["embed_tokens"], init_lora_weights: "orthogonal" }),
+      ...["orthogonal", "pissa", "mica"].map((init_lora_weights) => () => {
+        const target_modules = ["model.embed_tokens"];
+        return adapterOn("qwen3", { target_modules, init_lora_weights, ensure_weight_tying: true });
+      }),
+    ]) {
+      const { lora, warnings } = choose();
+      expect(lora.map(({ module, tiedTo }) => [module.name, tiedTo])).toEqual([
+        ["model.embed_tokens", undefined],
+        ["lm_head", undefined],
+      ]);
+      expect(warnings.join()).toContain("PEFT gives lm_head factors of its own");
+    }
+  });
+
   it("ties whatever layers_to_transform and exclude_modules say of the head", () => {
     const { lora } = tied({
       target_modules: ["embed_tokens"],
@@ -88,7 +141,6 @@ describe("ensure_weight_tying", () => {
   });
 
   it.each<[keyof typeof MODELS, JsonObject, RegExp]>([
-    ["gpt2", { modules_to_save: ["lm_head"] }, /PEFT trains them tied, but opens what it has saved untied/],
     [
       "qwen3",
       { target_modules: ["lm_head"], modules_to_save: ["embed_tokens"] },
@@ -99,16 +151,11 @@ describe("ensure_weight_tying", () => {
       { target_modules: ["lm_head"], exclude_modules: ["embed_tokens"] },
       /model\.embed_tokens is excluded/,
     ],
-    [
+    ...["pissa", "olora"].map((init_lora_weights): [keyof typeof MODELS, JsonObject, RegExp] => [
       "qwen3",
-      { target_modules: ["lm_head"], rank_pattern: { lm_head: 3 } },
-      /lm_head has rank 3 and model\.embed_tokens rank 8/,
-    ],
-    [
-      "qwen3",
-      { target_modules: ["lm_head"], init_lora_weights: "orthogonal" },
-      /PEFT gives lm_head factors of its own/,
-    ],
+      { target_modules: ["lm_head"], init_lora_weights },
+      /takes what they begin as out of model\.embed_tokens too/,
+    ]),
     [
       "qwen3",
       { ...Q, trainable_token_indices: { embed_tokens: [1], lm_head: [2] } },

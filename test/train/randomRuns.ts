@@ -31,9 +31,11 @@ function byLoraAlone(run: RunConfig): void {
 async function compareFiles(name: string): Promise<string[]> {
   const session = await openParitySession(gpu, kernels, name, byLoraAlone, { adapter: "none" });
   try {
-    // These are exported as plain LoRA of another rank, and with the rank that the matrix can have.
+    // These are exported as plain LoRA of another rank, and with the rank that the matrix can have or that is tied.
     const startsFromBase = session.adapted.selection.lora.some(({ fromBase }) => fromBase !== null);
-    const isReduced = session.summary.warnings.some((warning) => warning.startsWith("A rank above"));
+    const isReduced = session.summary.warnings.some((warning) =>
+      /^A rank above|decides its scale alone/.test(warning),
+    );
     if (startsFromBase || isReduced || peftRefusal(name) !== undefined) return [];
     const folder = `${RUNS}/${name}/initial`;
     const wanted = JSON.parse(readFileSync(`${folder}/adapter_config.json`, "utf8")) as JsonObject;
