@@ -29,6 +29,16 @@ export function loraKey(
   return `${PREFIX}${module}.${tail}`;
 }
 
+/**
+ * The key as save_pretrained writes it. Files made of a model's whole state, as some training tools do, have the adapter's
+ * name in it, and PEFT reads them where that is its default.
+ */
+export function savedKey(key: string): string {
+  return key
+    .replace(/(\.lora_(?:(?:embedding_)?[AB]|magnitude_vector))\.default(\.weight|\.bias)?$/, "$1$2")
+    .replace(/(\.lora_magnitude_vector)\.weight$/, "$1");
+}
+
 /** The key of the other half of a pair, or undefined where a key is no half's. */
 export function otherHalf(key: string): string | undefined {
   const match = /^(.*\.lora_(?:embedding_)?)([AB])((?:\.weight)?)$/.exec(key);

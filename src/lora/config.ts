@@ -114,12 +114,13 @@ function readConfig(given: JsonObject, path: string, origin: "run" | "adapter"):
     const value = Object.hasOwn(given, key) ? given[key]! : field.default;
     const schema =
       origin === "adapter" && field.loaded ? field.loaded : "schema" in field ? field.schema : undefined;
+    if (origin === "adapter" && key === "init_lora_weights") refuseStart(value, `${path}.${key}`);
     if (schema)
       checkValue(schema, value, `${path}.${key}`, {
         expected: "expected" in field ? field.expected : "any value",
         fallback: field.default,
       });
-    else if (field.role === "absent") refuseAbsent(value, field, `${path}.${key}`);
+    else if (field.role === "absent") refuseAbsent(value, field, `${path}.${key}`, origin);
     if (field.role === "setting") settings[key] = value ?? field.default;
     else if (Object.hasOwn(given, key)) described[key] = value;
   }
@@ -132,7 +133,27 @@ function readConfig(given: JsonObject, path: string, origin: "run" | "adapter"):
   return config;
 }
 
-function refuseAbsent(value: Json, field: LoraField & { role: "absent" }, path: string): void {
+/** PEFT's starts that change the base's weights by what training data or a quantised base said. */
+const LOST_STARTS = ["corda", "lora_ga", "loftq"];
+
+/** Another word in the config would not bring back the base that such an adapter belongs to. */
+function refuseStart(value: Json, path: string): void {
+  if (typeof value !== "string" || !LOST_STARTS.includes(value)) return;
+  throw new ConfigError(
+    "start-unknown",
+    `${path} is ${show(value)}: the adapter belongs to a base whose weights that start has changed, and it cannot be computed again from the files.`,
+    value === "loftq"
+      ? "Merge it in PEFT with the base that it was trained on, and open the merged model."
+      : "Where it was trained, save it in PEFT with path_initial_model_for_weight_conversion.",
+  );
+}
+
+function refuseAbsent(
+  value: Json,
+  field: LoraField & { role: "absent" },
+  path: string,
+  origin: "run" | "adapter",
+): void {
   const asksForNothing =
     value === null ||
     value === false ||
@@ -143,7 +164,9 @@ function refuseAbsent(value: Json, field: LoraField & { role: "absent" }, path: 
   throw new ConfigError(
     "not-supported",
     `${path} is ${show(value)}: ${field.reason}.`,
-    `Leave it out, or set it to ${show(field.default)}.`,
+    origin === "run"
+      ? `Leave it out, or set it to ${show(field.default)}.`
+      : "Without it the adapter would compute something else: merge it in PEFT, and open the merged model.",
   );
 }
 

@@ -62,6 +62,15 @@ function patternMap(value: v.GenericSchema<unknown, number>) {
   return v.nullable(keyed(value));
 }
 
+/** What a run may ask for by true and false; in an adapter null counts as false, in PEFT too. */
+const flag = {
+  role: "setting" as const,
+  schema: v.boolean(),
+  expected: "true or false",
+  loaded: v.nullable(v.boolean()),
+  default: false,
+};
+
 const tokenIndices = v.pipe(v.array(layer), v.nonEmpty());
 const positiveInteger = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 const positive = v.pipe(v.number(), v.finite(), v.gtValue(0));
@@ -151,10 +160,7 @@ export const LORA_FIELDS = {
     description: "Other values of lora_alpha for some modules; the first key that matches wins.",
   },
   use_rslora: {
-    role: "setting",
-    schema: v.boolean(),
-    expected: "true or false",
-    default: false,
+    ...flag,
     description: "Scale by lora_alpha / √r instead of lora_alpha / r.",
   },
   init_lora_weights: {
@@ -164,7 +170,7 @@ export const LORA_FIELDS = {
       'true, false, "gaussian", "orthogonal", "pissa", "pissa_niter_[n]" or "olora" (initial values that are computed from data are not built)',
     default: true,
     // It leaves the base weights as they are, and an adapter that is loaded brings its own values.
-    loaded: initialisation("gaussian", "orthogonal", "eva", "mica"),
+    loaded: v.nullable(initialisation("gaussian", "orthogonal", "eva", "mica")),
     description:
       "Initial values: true is uniform A and zero B, gaussian normal A with deviation 1/r, false uniform A and uniform B, orthogonal both normal with B·A = 0 (even ranks only); pissa takes the base's r largest singular values (pissa_niter_[n] approximates them in n rounds), olora the first r rows of its QR.",
   },
@@ -176,10 +182,7 @@ export const LORA_FIELDS = {
     description: "Modules to train whole and save with the adapter: every module whose name ends so.",
   },
   fan_in_fan_out: {
-    role: "setting",
-    schema: v.boolean(),
-    expected: "true or false",
-    default: false,
+    ...flag,
     description: "Weights are stored [in, out]. Set to what the adapted modules are, as PEFT does.",
   },
   bias: {
@@ -191,18 +194,12 @@ export const LORA_FIELDS = {
       "Which biases of the base model train: none, all of them, norms' too, or those of adapted modules.",
   },
   lora_bias: {
-    role: "setting",
-    schema: v.boolean(),
-    expected: "true or false",
-    default: false,
+    ...flag,
     description:
       "Give B a bias of its own, which is scaled with it. For init_lora_weights true and false only.",
   },
   use_dora: {
-    role: "setting",
-    schema: v.boolean(),
-    expected: "true or false",
-    default: false,
+    ...flag,
     description: "DoRA: W + s·B·A gives each row its direction, a magnitude that trains its length.",
   },
   trainable_token_indices: {
@@ -214,10 +211,7 @@ export const LORA_FIELDS = {
       "Tokens whose rows of the embedding train by themselves, and with it those of a tied head; or a list for each of several modules.",
   },
   ensure_weight_tying: {
-    role: "setting",
-    schema: v.boolean(),
-    expected: "true or false",
-    default: false,
+    ...flag,
     description: "Where the head is tied to the embedding, what trains for one of them is the other's too.",
   },
   task_type: described(

@@ -12,6 +12,7 @@ import {
   fileEntries,
   loraKey,
   otherHalf,
+  savedKey,
   WEIGHTS_FILE,
   writtenTwice,
 } from "./adapterKeys.ts";
@@ -62,8 +63,15 @@ export async function readAdapter(files: FileSet): Promise<AdapterFiles> {
   if (!weightsSource) throw noWeights(files);
   const given = await readJsonObject(configSource, MAX_CONFIG_BYTES);
   const { config, warnings } = parseAdapterConfig(given, CONFIG_FILE);
-  const { tensors } = await openSafetensors(weightsSource);
+  const { tensors: stored } = await openSafetensors(weightsSource);
+  const tensors = new Map([...stored].map(([key, tensor]) => [keyIn(stored, key), tensor]));
   return { label: files.label, config, given, tensors, warnings };
+}
+
+/** A key in PEFT's saved form, unless the file has that one, too. */
+function keyIn(stored: ReadonlyMap<string, StoredTensor>, key: string): string {
+  const saved = savedKey(key);
+  return stored.has(saved) ? key : saved;
 }
 
 function noWeights(files: FileSet): FormatError {
@@ -150,19 +158,21 @@ function checkKeys(
   copies: ReadonlyMap<string, string>,
   selection: Selection,
 ): void {
+  const expected = new Set(entries.map(({ key }) => key));
   for (const entry of entries) {
     if (adapter.tensors.has(entry.key)) continue;
     const other = otherHalf(entry.key);
     const half = other !== undefined && adapter.tensors.has(other);
+    const stray = [...adapter.tensors.keys()].find((key) => !expected.has(key) && !copies.has(key));
+    const instead = stray === undefined ? "" : `; it holds ${show(stray)}`;
     throw new FormatError(
       half ? "half-missing" : "tensor-missing",
       half
         ? `${adapter.label}: ${WEIGHTS_FILE} holds ${show(other)} without its other half, ${show(entry.key)}.`
-        : `${adapter.label}: ${WEIGHTS_FILE} lacks ${show(entry.key)}, which ${CONFIG_FILE} asks for.`,
-      "The file is not whole, or does not belong to this config.",
+        : `${adapter.label}: ${WEIGHTS_FILE} lacks ${show(entry.key)}, which ${CONFIG_FILE} asks for${instead}.`,
+      "The file is not whole, does not belong to this config, or has other names than save_pretrained writes.",
     );
   }
-  const expected = new Set(entries.map(({ key }) => key));
   const trained = trainedModules(selection);
   for (const key of adapter.tensors.keys()) {
     if (expected.has(key) || copies.has(key) || trained.has(writtenTwice(key) ?? "")) continue;

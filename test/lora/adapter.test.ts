@@ -55,6 +55,36 @@ describe("an adapter that PEFT wrote", () => {
     expect(inOrder(text(written.get(CONFIG)))).toBe(inOrder(text(one.files.get(CONFIG))));
   });
 
+  // PEFT reads what a model's whole state has for names, too.
+  it.each(["llama_patterns", "llama_dora", "llama_embedding", "gpt2_bias"])(
+    "is read with its name in the keys: %s",
+    async (name) => {
+      const one = adapterCase(name);
+      const named = (key: string) =>
+        key
+          .replace(/(lora_[AB])\.(weight|bias)$/, "$1.default.$2")
+          .replace(/(lora_embedding_[AB])$/, "$1.default")
+          .replace(/(lora_magnitude_vector)$/, "$1.default.weight");
+      const other = await edited(one, (all) => all.map((t) => ({ ...t, name: named(t.name) })));
+      expect(other.files.get(WEIGHTS)).not.toEqual(one.files.get(WEIGHTS));
+      const loaded = await load(other);
+      const write = writeAdapter(
+        reexportConfig(loaded.files.given),
+        loaded.selection,
+        (key) => loaded.values.get(key)!,
+        loaded,
+      );
+      expect((await write).get(WEIGHTS)).toEqual(one.files.get(WEIGHTS));
+    },
+  );
+
+  it("may have null where PEFT takes it for false", async () => {
+    const keys = ["use_rslora", "use_dora", "lora_bias", "fan_in_fan_out", "init_lora_weights"];
+    const nulls = Object.fromEntries(keys.map((key) => [key, null]));
+    const { selection } = await load(withConfig(adapterCase("llama"), nulls));
+    expect(selection.lora).toEqual((await load(adapterCase("llama"))).selection.lora);
+  });
+
   it("keeps keys that nobody knows, and says so", async () => {
     const one = withConfig(adapterCase("llama"), { from_the_future: { a: [1] } });
     const { files, warnings } = await load(one);
@@ -278,7 +308,7 @@ describe("an adapter is refused", () => {
       /layers\.7.*belongs to no module/,
     ],
     [
-      "with the adapter's name left in a key",
+      "with a tensor under two names",
       (one) => edited(one, (all) => [...all, { ...all[0]!, name: `${Q0}.lora_A.default.weight` }]),
       "unknown-tensor",
       /default/,
@@ -328,8 +358,29 @@ describe("an adapter is refused", () => {
     [
       "that began as CorDA",
       (one) => withConfig(one, { init_lora_weights: "corda" }),
-      "bad-value",
-      /init_lora_weights is "corda"/,
+      "start-unknown",
+      /init_lora_weights is "corda".*path_initial_model_for_weight_conversion/,
+    ],
+    [
+      "that began as LoftQ",
+      (one) => withConfig(one, { init_lora_weights: "loftq" }),
+      "start-unknown",
+      /init_lora_weights is "loftq".*Merge it in PEFT/,
+    ],
+    [
+      "of another variant of LoRA",
+      (one) => withConfig(one, { use_qalora: true }),
+      "not-supported",
+      /use_qalora is true: .*would compute something else: merge it in PEFT/,
+    ],
+    [
+      "with what training tools put around modules",
+      (one) =>
+        edited(one, (all) =>
+          all.map((t) => ({ ...t, name: t.name.replace("layers.0.", "layers.0._fsdp_wrapped_module.") })),
+        ),
+      "tensor-missing",
+      /lacks .*layers\.0\.self_attn.* asks for; it holds .*_fsdp_wrapped_module.* other names than save_pretrained/,
     ],
     [
       "that began as a random approximation of the base",
