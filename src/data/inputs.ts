@@ -1,6 +1,6 @@
 import { DataError } from "../base/errors.ts";
 import { optimizerSteps, type StepPlan, stepsPerEpoch, totalSteps } from "./steps.ts";
-import { type TokenisedRow, targetCount } from "./tokenize.ts";
+import { type TokenisedRow, targetCount } from "./tokenisedRow.ts";
 
 /** How many keys a query sees, itself included; undefined for all of its row up to itself. */
 export type Window = number | undefined;

@@ -1,5 +1,5 @@
 /** Rows that share a micro-batch where `packing` is on. */
-import type { TokenisedRow } from "./tokenize.ts";
+import type { TokenisedRow } from "./tokenisedRow.ts";
 
 /**
  * Best-fit decreasing: the longest rows first, each into the pack whose room it fills best. A pack holds at most

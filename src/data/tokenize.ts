@@ -1,73 +1,18 @@
 /** Rows to token ids, and which of them are learnt. */
 import { DataError } from "../base/errors.ts";
 import type { ChatTemplate } from "./chat.ts";
-import type { ChatAnswer, ChatNote, ChatRequest, RenderedChat } from "./conversation.ts";
-import { keptPart, type RowLengths, type TruncationMode } from "./cuts.ts";
+import type { ChatAnswer, ChatFault, ChatRequest, RenderedChat } from "./conversation.ts";
+import { type EncodedRow, type EncodedRows, gatherRows } from "./encodedRows.ts";
 import type { Fault } from "./faults.ts";
 import { learntTokens, markedTokens, sharedLength } from "./masks.ts";
 import type { ChatRow, PromptRow, Row } from "./rows.ts";
 import type { TextTokenizer } from "./tokenizer.ts";
-
-/** A row ready to train on. Every token but the first is a target, unless `trained` says which are. */
-export interface TokenisedRow {
-  readonly ids: Uint32Array;
-  /** 1 for each token that is learnt; the first never is. */
-  readonly trained?: Uint8Array;
-  /** Where it stands in the file, counted from 1. */
-  readonly line: number;
-}
-
-/** How many tokens of a row are targets. */
-export function targetCount({ ids, trained }: TokenisedRow): number {
-  if (!trained) return ids.length - 1;
-  let count = 0;
-  for (let i = 1; i < trained.length; i++) count += trained[i]!;
-  return count;
-}
-
-export interface TokenisedRows {
-  readonly rows: readonly TokenisedRow[];
-  /** Rows that cannot be trained on, left out before batches are formed, and why, in the order of the file. */
-  readonly leftOut: number;
-  readonly faults: readonly Fault[];
-  /** Rows that were longer than maxLength. */
-  readonly cut: number;
-  readonly tokens: number;
-  readonly targets: number;
-  /** Of all rows that could be tokenised, before they were cut. */
-  readonly lengths: RowLengths;
-  /** What people should know before they train on these rows. */
-  readonly warnings: readonly string[];
-}
 
 /** What is learnt; the keys are the run file's, and said there. */
 export interface Learning {
   readonly completion_only_loss: boolean | null;
   readonly assistant_only_loss: boolean;
   readonly last_turn_only: boolean;
-}
-
-/** One row, tokenised or not. */
-export interface EncodedRow {
-  /** A fault where it could not be tokenised. */
-  readonly entry: TokenisedRow | Fault;
-  readonly isChat: boolean;
-  readonly notes: readonly ChatNote[];
-}
-
-/** Rows as token ids before any of them is cut: what a run's max_length does to them is asked again and again. */
-export interface EncodedRows {
-  /** In the order of the file; a fault where a row could not be tokenised. */
-  readonly entries: readonly (TokenisedRow | Fault)[];
-  /** Of those that could be. */
-  readonly lengths: RowLengths;
-  readonly warnings: readonly string[];
-}
-
-export interface Cut {
-  /** In tokens. */
-  readonly maxLength: number;
-  readonly truncationMode?: TruncationMode;
 }
 
 export interface EncodeOptions extends Partial<Learning> {
@@ -77,27 +22,16 @@ export interface EncodeOptions extends Partial<Learning> {
   readonly vocabSize: number;
   /** How conversations are written. */
   readonly template?: ChatTemplate | undefined;
-  /** How many rows are done; asked about every tenth of a second. */
+  /** How many rows are done; told about every twentieth of a second. */
   readonly onProgress?: (done: number, total: number) => void;
   /** Rejects with its reason when aborted. */
   readonly signal?: AbortSignal;
 }
 
-export interface TokeniseOptions extends EncodeOptions, Cut {}
-
 /** Rows that go to the templates' worker and back together. */
 const BATCH_ROWS = 256;
 /** How long others may be kept waiting. */
 const TURN_MS = 50;
-
-/** Tokenises all rows and cuts them. Throws what `encodeEach` and `cutRows` throw. */
-export async function tokenizeRows(
-  rows: readonly Row[],
-  tokenizer: TextTokenizer,
-  options: TokeniseOptions,
-): Promise<TokenisedRows> {
-  return cutRows(await encodeRows(rows, tokenizer, options), options);
-}
 
 /** Tokenises all rows. Throws what `encodeEach` throws. */
 export async function encodeRows(
@@ -105,7 +39,7 @@ export async function encodeRows(
   tokenizer: TextTokenizer,
   options: EncodeOptions,
 ): Promise<EncodedRows> {
-  return gatherRows(await encodeEach(rows, tokenizer, options), options);
+  return gatherRows(await encodeEach(rows, tokenizer, options), options.template);
 }
 
 /**
@@ -154,11 +88,15 @@ function encodeRow(
   return { entry, isChat: answer !== undefined, notes: answer?.notes ?? [] };
 }
 
-function refused(
-  line: number,
-  { code, message }: Exclude<ChatAnswer, RenderedChat>,
-  { last_turn_only }: EncodeOptions,
-): Fault {
+const REMEDIES: Readonly<Record<ChatFault["code"], string>> = {
+  "chat-template": "Change the rows to what the template takes, or choose another with chat_template_path.",
+  "chat-prefix":
+    "Set last_turn_only, which learns the last answer of each conversation, or give single answers.",
+  "chat-time": "Choose another template with chat_template_path.",
+  "chat-size": "Shorten the row, or choose another template with chat_template_path.",
+};
+
+function refused(line: number, { code, message }: ChatFault, { last_turn_only }: EncodeOptions): Fault {
   const remedy = REMEDIES[code === "chat-prefix" && last_turn_only ? "chat-time" : code];
   const fault = { line, code, message: `Row ${line}: ${message}`, remedy };
   // A template that does not end will not end with the next row either.
@@ -223,161 +161,6 @@ function tokenizePrompt(
 /** With the end token, unless it is there. */
 function ended(text: string, eosToken: string | undefined): string {
   return eosToken === undefined || text.endsWith(eosToken) ? text : text + eosToken;
-}
-
-/** What is to be said of rows together. */
-export function gatherRows(
-  encoded: readonly EncodedRow[],
-  { template }: Pick<EncodeOptions, "template">,
-): EncodedRows {
-  return {
-    entries: encoded.map(({ entry }) => entry),
-    lengths: lengthsOf(encoded),
-    warnings: warningsOf(encoded, template),
-  };
-}
-
-function lengthsOf(encoded: readonly EncodedRow[]): RowLengths {
-  const measured = encoded.flatMap(({ entry }) => ("ids" in entry ? [entry] : []));
-  const lengths = {
-    length: Uint32Array.from(measured, ({ ids }) => ids.length),
-    firstLearnt: new Uint32Array(measured.length),
-    endLearnt: new Uint32Array(measured.length),
-  };
-  for (const [at, { ids, trained }] of measured.entries()) {
-    const first = trained ? trained.indexOf(1, 1) : 1;
-    if (first < 0 || first >= ids.length) continue;
-    lengths.firstLearnt[at] = first;
-    lengths.endLearnt[at] = trained ? trained.lastIndexOf(1) + 1 : ids.length;
-  }
-  return lengths;
-}
-
-function warningsOf(encoded: readonly EncodedRow[], template: ChatTemplate | undefined): string[] {
-  const linesOf = new Map<ChatNote, number[]>();
-  for (const { entry, notes } of encoded) {
-    for (const note of notes) {
-      const lines = linesOf.get(note);
-      if (lines) lines.push(entry.line);
-      else linesOf.set(note, [entry.line]);
-    }
-  }
-  const said = [...linesOf].map(([note, lines]) => `${NOTES[note]} (${countOf(lines)})`);
-  const isWritten = encoded.some(({ entry, isChat }) => isChat && "ids" in entry);
-  if (isWritten && template?.isDefault) said.unshift(DEFAULT_TEMPLATE);
-  const faults = encoded.flatMap(({ entry }) => ("code" in entry ? [entry] : []));
-  if (faults[0]) {
-    const lines = faults.map(({ line }) => line);
-    said.push(`${countOf(lines)} left out: ${faults[0].message} ${faults[0].remedy}`);
-  }
-  return said;
-}
-
-/**
- * Rows cut to a length, those that then teach nothing left out. Throws DataError where none is left, or where the
- * template writes earlier turns anew so that what is learnt cannot be told.
- */
-export function cutRows({ entries, lengths, warnings }: EncodedRows, cut: Cut): TokenisedRows {
-  const rows: TokenisedRow[] = [];
-  const faults: Fault[] = [];
-  const counts = { cut: 0, tokens: 0, targets: 0 };
-  for (const entry of entries) {
-    if ("code" in entry) {
-      faults.push(entry);
-      continue;
-    }
-    if (entry.ids.length > cut.maxLength) counts.cut++;
-    const row = cutRow(entry, cut);
-    const targets = targetCount(row);
-    if (targets <= 0) {
-      faults.push(nothingLearnt(entry, cut));
-      continue;
-    }
-    rows.push(row);
-    counts.tokens += row.ids.length;
-    counts.targets += targets;
-  }
-  const rewritten = faults.filter(({ code }) => code === "chat-prefix");
-  if (rewritten[0]) throw refusal(rewritten[0], rewritten.length);
-  if (rows.length === 0) throw nothingLeft(faults, cut);
-  return { rows, leftOut: faults.length, faults, ...counts, lengths, warnings };
-}
-
-function cutRow(row: TokenisedRow, { maxLength, truncationMode = "keep_start" }: Cut): TokenisedRow {
-  const { ids, trained, line } = row;
-  if (ids.length <= maxLength) return row;
-  return {
-    ids: keptPart(ids, maxLength, truncationMode),
-    ...(trained && { trained: keptPart(trained, maxLength, truncationMode) }),
-    line,
-  };
-}
-
-function nothingLeft(faults: readonly Fault[], { maxLength }: Cut): DataError {
-  const found = `None of the ${faults.length} rows has a token to predict with max_length ${maxLength}.`;
-  const [first] = faults;
-  if (!first || first.code === "too-short") {
-    return new DataError(
-      "no-targets",
-      found,
-      "Give longer texts or a larger max_length: a row needs two tokens.",
-    );
-  }
-  return new DataError("no-targets", `${found} The first: ${first.message}`, first.remedy);
-}
-
-const REMEDIES: Readonly<Record<Exclude<ChatAnswer, RenderedChat>["code"], string>> = {
-  "chat-template": "Change the rows to what the template takes, or choose another with chat_template_path.",
-  "chat-prefix":
-    "Set last_turn_only, which learns the last answer of each conversation, or give single answers.",
-  "chat-time": "Choose another template with chat_template_path.",
-  "chat-size": "Shorten the row, or choose another template with chat_template_path.",
-};
-
-const NOTES: Readonly<Record<ChatNote, string>> = {
-  "no-end-token":
-    "The chat template leaves the token that ends an answer out of what is learnt, so the model may not learn to stop.",
-  "other-opening":
-    "The chat template opens an answer otherwise than it asks for one: what is learnt begins where the two part.",
-};
-
-const DEFAULT_TEMPLATE =
-  'The model has no chat template: conversations are written plainly, as "User: …" and "Assistant: …" with the end ' +
-  "token behind each answer. Whoever uses the adapter must write them so too.";
-
-/** `row` is whole: it says whether there ever was something. */
-function nothingLearnt(
-  { ids: { length }, trained, line }: TokenisedRow,
-  { maxLength, truncationMode = "keep_start" }: Cut,
-): Fault {
-  if (length < 2) {
-    return {
-      line,
-      code: "too-short",
-      message: `Row ${line} has ${length === 1 ? "one token" : "no token"}, so none can be predicted.`,
-      remedy: "",
-    };
-  }
-  if (trained && !trained.includes(1, 1)) {
-    return { line, code: "nothing-learnt", message: `Row ${line} has nothing that is learnt.`, remedy: "" };
-  }
-  return {
-    line,
-    code: "cut-away",
-    message: `Row ${line}: max_length ${maxLength} with ${truncationMode} leaves nothing that is learnt of its ${length} tokens.`,
-    remedy: "Choose a larger max_length or the other truncation_mode.",
-  };
-}
-
-function refusal(first: Fault, count: number): DataError {
-  const others = count > 1 ? ` So it is with ${count} rows.` : "";
-  return new DataError(first.code, first.message + others, first.remedy);
-}
-
-/** "3 rows: 4, 17, 20". */
-function countOf(lines: readonly number[]): string {
-  const shown = lines.slice(0, 3).join(", ");
-  return `${lines.length} ${lines.length === 1 ? "row" : "rows"}: ${shown}${lines.length > 3 ? ", …" : ""}`;
 }
 
 function checkIds(ids: Uint32Array, vocabSize: number, line: number): void {

@@ -2,7 +2,7 @@
 import { GraftError } from "../base/errors.ts";
 import { allocateInputs, type Capacity, layOut, type MicroBatchInputs, tokensRead } from "../data/inputs.ts";
 import { packRows } from "../data/pack.ts";
-import type { TokenisedRow } from "../data/tokenize.ts";
+import type { TokenisedRow } from "../data/tokenisedRow.ts";
 import { blockBytes } from "../gpu/device.ts";
 import { Graph } from "../graph/graph.ts";
 import { makePlan, type Plan } from "../graph/plan.ts";

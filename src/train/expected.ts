@@ -1,6 +1,6 @@
 /** Which tensors the first steps must move, and which they must leave alone: what a run is audited by. */
 import { tokensRead } from "../data/inputs.ts";
-import type { TokenisedRow } from "../data/tokenize.ts";
+import type { TokenisedRow } from "../data/tokenisedRow.ts";
 import { type AdapterEntry, otherHalf } from "../lora/adapterKeys.ts";
 import type { Selection } from "../lora/selection.ts";
 import type { Model } from "../models/model.ts";

@@ -1,7 +1,7 @@
 /** One micro-batch as a plan: forward, loss and backward, for as many tokens as one of this run holds. */
 import { DataError } from "../base/errors.ts";
 import type { Capacity } from "../data/inputs.ts";
-import type { TokenisedRow } from "../data/tokenize.ts";
+import type { TokenisedRow } from "../data/tokenisedRow.ts";
 import { differentiate } from "../graph/backward.ts";
 import { Graph } from "../graph/graph.ts";
 import { makePlan, type Plan, widestBytesPerToken } from "../graph/plan.ts";

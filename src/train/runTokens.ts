@@ -2,9 +2,11 @@
 import type { FileSet } from "../base/bytes.ts";
 import { ConfigError } from "../base/errors.ts";
 import { type ChatTemplate, chatTemplate, type FoundTemplate, templateAt } from "../data/chat.ts";
+import { cutRows, type TokenisedRows } from "../data/cutRows.ts";
+import type { EncodedRows } from "../data/encodedRows.ts";
 import type { Row } from "../data/rows.ts";
 import type { StartTemplatePort } from "../data/templateWorker.ts";
-import { cutRows, type EncodedRows, encodeRows, type TokenisedRows } from "../data/tokenize.ts";
+import { encodeRows } from "../data/tokenize.ts";
 import type { OpenedModel } from "./openModel.ts";
 import { promptIds } from "./prompts.ts";
 import type { RowReader } from "./rowTokens.ts";

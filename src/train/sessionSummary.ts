@@ -1,5 +1,5 @@
 /** What people are told of a run before its first step. */
-import type { TokenisedRows } from "../data/tokenize.ts";
+import type { TokenisedRows } from "../data/cutRows.ts";
 import type { AdaptedModel } from "./adaptedModel.ts";
 import type { Audit } from "./audit.ts";
 import { type GroupRates, type TrainableTensor, trainableTensors } from "./parameterGroups.ts";

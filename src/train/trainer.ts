@@ -6,7 +6,7 @@ import { GraftError } from "../base/errors.ts";
 import { allocateInputs, capacity, cutToCapacity, layOut, type MicroBatchInputs } from "../data/inputs.ts";
 import { packRows } from "../data/pack.ts";
 import { type OptimizerStep, optimizerSteps, type StepPlan, totalSteps } from "../data/steps.ts";
-import { type TokenisedRow, targetCount } from "../data/tokenize.ts";
+import { type TokenisedRow, targetCount } from "../data/tokenisedRow.ts";
 import { blockBytes } from "../gpu/device.ts";
 import { Program } from "../graph/program.ts";
 import { SCALAR_COUNT, scalarAt, tokenMeans } from "../ops/scalars.ts";

@@ -1,11 +1,6 @@
+import { type EncodedRow, type EncodedRows, gatherRows } from "../data/encodedRows.ts";
 import type { Row } from "../data/rows.ts";
-import {
-  type EncodedRow,
-  type EncodedRows,
-  type EncodeOptions,
-  encodeEach,
-  gatherRows,
-} from "../data/tokenize.ts";
+import { type EncodeOptions, encodeEach } from "../data/tokenize.ts";
 import type { RowReader } from "../train/rowTokens.ts";
 
 /** What was tokenised is kept in such pieces, should one not wait for all. */
@@ -45,7 +40,7 @@ export class EncodedCache {
     }
     return gatherRows(
       rows.map((row) => kept.get(row)!),
-      options,
+      template,
     );
   }
 }

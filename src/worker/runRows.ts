@@ -1,7 +1,7 @@
 /** The rows that were read: kept as their files have them, meant as a run says, tokenised as its model reads them. */
 import { ConfigError, failure, success } from "../base/errors.ts";
+import type { EncodedRows } from "../data/encodedRows.ts";
 import type { Row } from "../data/rows.ts";
-import type { EncodedRows } from "../data/tokenize.ts";
 import { blobSource } from "../formats/sources.ts";
 import type { Dataset } from "../train/dataset.ts";
 import type { TrainConfig } from "../train/fields.ts";

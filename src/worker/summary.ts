@@ -1,9 +1,11 @@
 /** What people are told of a run before its first step, as it crosses to the page. */
+
+import type { TokenisedRows } from "../data/cutRows.ts";
 import { KEPT_FAULTS } from "../data/faults.ts";
 import { packRows } from "../data/pack.ts";
 import type { ParsedRows } from "../data/rows.ts";
 import { stepsPerEpoch } from "../data/steps.ts";
-import type { TokenisedRow, TokenisedRows } from "../data/tokenize.ts";
+import type { TokenisedRow } from "../data/tokenisedRow.ts";
 import type { TrainConfig } from "../train/fields.ts";
 import type { Session } from "../train/session.ts";
 import type { RowCounts, RunSummary } from "./api.ts";

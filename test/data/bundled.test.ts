@@ -9,11 +9,11 @@ import {
   reachesGoal,
 } from "../../src/data/bundled.ts";
 import type { Row } from "../../src/data/rows.ts";
-import { tokenizeRows } from "../../src/data/tokenize.ts";
 import { buildTokenizer } from "../../src/data/tokenizer.ts";
 import { parseRunFile } from "../../src/train/runFile.ts";
 import { inlineTemplate } from "./inline.ts";
 import { parseRows } from "./parseRows.ts";
+import { tokenizeRows } from "./tokenizeRows.ts";
 
 const served = (path: string) => new URL(`../../public/${path}`, import.meta.url);
 const modelFile = (name: string) => served(`${BUNDLED_MODEL.folder}/${name}`);

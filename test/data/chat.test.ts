@@ -5,10 +5,11 @@ import { findChatTemplate, templateAt } from "../../src/data/chat.ts";
 import type { RenderedChat } from "../../src/data/conversation.ts";
 import { allocateInputs, capacity, layOut } from "../../src/data/inputs.ts";
 import type { Message, Row } from "../../src/data/rows.ts";
-import { type TokeniseOptions, targetCount, tokenizeRows } from "../../src/data/tokenize.ts";
+import { targetCount } from "../../src/data/tokenisedRow.ts";
 import { buildTokenizer } from "../../src/data/tokenizer.ts";
 import { arraySource, mapFileSet } from "../../src/formats/sources.ts";
 import { inlineTemplate, inlineWorker } from "./inline.ts";
+import { type TokeniseOptions, tokenizeRows } from "./tokenizeRows.ts";
 
 const { cases } = JSON.parse(readFileSync(new URL("fixtures/tokenizers.json", import.meta.url), "utf8")) as {
   cases: { name: string; tokenizer: JsonObject; config: JsonObject }[];

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { permutation } from "../../src/base/random.ts";
 import { allocateInputs, capacity, cutToCapacity, distinctWindows, layOut } from "../../src/data/inputs.ts";
 import { optimizerSteps, type StepPlan } from "../../src/data/steps.ts";
-import type { TokenisedRow } from "../../src/data/tokenize.ts";
+import type { TokenisedRow } from "../../src/data/tokenisedRow.ts";
 
 const row = (...ids: number[]): TokenisedRow => ({ ids: Uint32Array.from(ids), line: 1 });
 const pairs = (ranges: Uint32Array, tokens: number) =>

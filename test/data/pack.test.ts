@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { permutation } from "../../src/base/random.ts";
 import { packRows } from "../../src/data/pack.ts";
-import type { TokenisedRow } from "../../src/data/tokenize.ts";
+import type { TokenisedRow } from "../../src/data/tokenisedRow.ts";
 
 const rowsOf = (lengths: readonly number[]): TokenisedRow[] =>
   lengths.map((length, i) => ({ ids: new Uint32Array(length), line: i + 1 }));

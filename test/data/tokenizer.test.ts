@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { DataError, FormatError } from "../../src/base/errors.ts";
 import type { JsonObject } from "../../src/base/json.ts";
-import { type TokeniseOptions, tokenizeRows } from "../../src/data/tokenize.ts";
 import { buildTokenizer, loadTokenizer } from "../../src/data/tokenizer.ts";
+import { type TokeniseOptions, tokenizeRows } from "./tokenizeRows.ts";
 
 interface Case {
   name: string;

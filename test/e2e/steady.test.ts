@@ -5,10 +5,10 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { launchBrowser } from "../../scripts/browser.mjs";
 import { fileSource, openDirectory } from "../../src/cli/files.ts";
 import { optimizerSteps } from "../../src/data/steps.ts";
-import { tokenizeRows } from "../../src/data/tokenize.ts";
 import { loadTokenizer } from "../../src/data/tokenizer.ts";
 import { parseRunFile } from "../../src/train/runFile.ts";
 import { parseRows } from "../data/parseRows.ts";
+import { tokenizeRows } from "../data/tokenizeRows.ts";
 import { CREATIONS, type DeviceCall, logDeviceCalls, makeEverything, readDeviceCalls } from "./deviceLog.ts";
 import { changedRun, filesOf, TrainPage } from "./trainPage.ts";
 

@@ -1,7 +1,7 @@
 /** What shares a micro-batch, and how a step is cut into micro-batches, shows in no loss and no gradient. */
 import { describe, expect, it } from "vitest";
 import { philox, seedKey } from "../../src/base/random.ts";
-import { type TokenisedRow, targetCount } from "../../src/data/tokenize.ts";
+import { type TokenisedRow, targetCount } from "../../src/data/tokenisedRow.ts";
 import type { TrainConfig } from "../../src/train/fields.ts";
 import type { StepReport } from "../../src/train/reports.ts";
 import { parseRunFile, type RunConfig } from "../../src/train/runFile.ts";
