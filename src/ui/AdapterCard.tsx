@@ -2,6 +2,7 @@ import { Button } from "@radix-ui/themes";
 import { useId } from "react";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
+import type { JsonObject } from "../base/json.ts";
 import type { AdapterFit, Failure, OpenedAdapterFacts } from "../worker/api.ts";
 import { type AdapterState, type HeldAdapter, isUsable } from "./adapterStore.ts";
 import { DottedName } from "./DottedName.tsx";
@@ -12,6 +13,7 @@ import { isLocked } from "./pageState.ts";
 import { PROGRESS_WORDS } from "./progressWords.ts";
 import { Scroll } from "./Scroll.tsx";
 import { Strength } from "./Strength.tsx";
+import { beyondDefaults, writeValue } from "./settings.ts";
 import type { ViewProps } from "./view.ts";
 
 interface CardProps extends ViewProps {
@@ -261,11 +263,33 @@ function Inside({ adapters, held, facts }: HeldProps & { facts: OpenedAdapterFac
       </details>
       <details>
         <summary>Settings</summary>
-        <Scroll label="Settings">
-          <pre className="mono">{JSON.stringify(facts.config, null, 2)}</pre>
-        </Scroll>
+        <Settings config={facts.config} />
       </details>
     </div>
+  );
+}
+
+/** Most of a config is what PEFT takes anyway: what differs comes first. */
+function Settings({ config }: { config: JsonObject }) {
+  return (
+    <Scroll label="Settings">
+      <table aria-label="Settings beyond PEFT's defaults">
+        <tbody>
+          {beyondDefaults(config).map(([key, value]) => (
+            <tr key={key}>
+              <th scope="row" className="mono">
+                {key}
+              </th>
+              <td>{writeValue(value)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      <details>
+        <summary>The whole adapter_config.json</summary>
+        <pre className="mono">{JSON.stringify(config, null, 2)}</pre>
+      </details>
+    </Scroll>
   );
 }
 

@@ -1,10 +1,9 @@
 import { Button } from "@radix-ui/themes";
 import { useStore } from "zustand";
 import { AdapterCard } from "./AdapterCard.tsx";
+import { AdapterChoosers } from "./AdapterChoosers.tsx";
 import { AnswerTable, AskForm, How } from "./Answers.tsx";
 import { isUsable, usesWords } from "./adapterStore.ts";
-import { Chooser } from "./Chooser.tsx";
-import { adapterSources, wholeFolder } from "./files.ts";
 import { count } from "./format.ts";
 import { Panel } from "./Panel.tsx";
 import { Problem } from "./Problem.tsx";
@@ -44,21 +43,7 @@ function AddPanel({ store, adapters }: PartProps) {
         chosen under Train.
       </p>
       {base?.ok === false && <Problem title="The base model cannot be opened" failure={base} />}
-      <Chooser
-        title="Adapter files"
-        hint="Choose a zip, a GGUF, or all files of a PEFT folder; a folder can be dropped, too."
-        multiple
-        chosen={undefined}
-        reader={adapterSources}
-        onChoose={(sources) => void add(sources)}
-      />
-      <Chooser
-        title="Adapter folder"
-        hint="One that PEFT's save_pretrained wrote: adapter_config.json, adapter_model.safetensors."
-        chosen={undefined}
-        reader={wholeFolder}
-        onChoose={(folder) => void add([folder])}
-      />
+      <AdapterChoosers onChoose={(sources) => void add(sources)} />
       <Button variant="soft" className="start" disabled={!hasTrained} onClick={() => void addTrained()}>
         Add the adapter trained here
       </Button>

@@ -1,4 +1,4 @@
-import { Badge, Button, Card, SegmentedControl } from "@radix-ui/themes";
+import { Badge, Button, Callout, Card, SegmentedControl } from "@radix-ui/themes";
 import { useEffect, useId, useRef, useState } from "react";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
@@ -24,6 +24,8 @@ export function Exports({ store, onClose }: ExportsProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   const [choices, setChoices] = useState<readonly ExportChoice[]>();
   const [problem, setProblem] = useState<Failure>();
+  const [making, setMaking] = useState<ExportFormat>();
+  const [isLeaving, setLeaving] = useState(false);
   const title = useId();
   useEffect(() => {
     dialog.current?.showModal();
@@ -41,43 +43,92 @@ export function Exports({ store, onClose }: ExportsProps) {
       store.getState().stopExport();
     };
   }, [store]);
+  const close = () => dialog.current?.close();
+  const follow = (format: ExportFormat | undefined) => {
+    setMaking(format);
+    setLeaving(false);
+  };
   // The browser's own dialog needs no styles that the page's policy forbids.
   return (
-    <dialog ref={dialog} className="exports" aria-labelledby={title} onClose={onClose}>
+    <dialog
+      ref={dialog}
+      className="exports"
+      aria-labelledby={title}
+      onClose={onClose}
+      onCancel={(event) => {
+        if (making === undefined) return;
+        event.preventDefault();
+        setLeaving(true);
+      }}
+    >
       <div className="dialog-head">
         <h2 id={title}>Take it along</h2>
-        <Button variant="soft" color="gray" onClick={() => dialog.current?.close()}>
+        <Button
+          variant="soft"
+          color="gray"
+          onClick={() => (making === undefined ? close() : setLeaving(true))}
+        >
           Close
         </Button>
       </div>
+      {isLeaving && <Leaving onStay={() => setLeaving(false)} onLeave={close} />}
       <p>
         Every file is read back and run before it is yours: its logits, the scores that it gives each next
         token, must be those of the model that was trained.
       </p>
       {problem && <Problem title="That cannot be exported" failure={problem} />}
       {!problem && !choices && <p className="quiet">Looking at what each form would hold…</p>}
-      {choices && <Choices store={store} choices={choices} onProblem={setProblem} />}
+      {choices && (
+        <Choices store={store} choices={choices} making={making} onMaking={follow} onProblem={setProblem} />
+      )}
     </dialog>
+  );
+}
+
+interface LeavingProps {
+  readonly onStay: () => void;
+  readonly onLeave: () => void;
+}
+
+/** Closing stops what is being made: that is asked first. */
+function Leaving({ onStay, onLeave }: LeavingProps) {
+  const stay = useRef<HTMLButtonElement>(null);
+  // The dialog may be scrolled far from its head.
+  useEffect(() => stay.current?.focus(), []);
+  return (
+    <Callout.Root role="alert" color="amber" className="callout">
+      <p>The file is still being made. Closing stops that, and nothing of it is kept.</p>
+      <div className="line">
+        <Button ref={stay} size="1" variant="soft" onClick={onStay}>
+          Go on
+        </Button>
+        <Button size="1" variant="soft" color="gray" onClick={onLeave}>
+          Stop and close
+        </Button>
+      </div>
+    </Callout.Root>
   );
 }
 
 interface ChoicesProps extends StoreProps {
   readonly choices: readonly ExportChoice[];
+  /** What is being made now. */
+  readonly making: ExportFormat | undefined;
+  readonly onMaking: (format: ExportFormat | undefined) => void;
   readonly onProblem: (problem: Failure | undefined) => void;
 }
 
-function Choices({ store, choices, onProblem }: ChoicesProps) {
+function Choices({ store, choices, making, onMaking, onProblem }: ChoicesProps) {
   const [made, setMade] = useState<Exported>();
   const [stopped, setStopped] = useState<ExportFormat>();
-  const [making, setMaking] = useState<ExportFormat>();
   const [progress, setProgress] = useState<Progress>();
   const make = async (format: ExportFormat) => {
     onProblem(undefined);
     setMade(undefined);
     setStopped(undefined);
-    setMaking(format);
+    onMaking(format);
     const result = await store.getState().exportAs(format, setProgress);
-    setMaking(undefined);
+    onMaking(undefined);
     setProgress(undefined);
     if (result.ok) {
       setMade(result.value);

@@ -1,8 +1,9 @@
 import { Button } from "@radix-ui/themes";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
+import { AdapterChoosers } from "./AdapterChoosers.tsx";
 import { Chooser } from "./Chooser.tsx";
-import { adapterWords, singleFile, wholeFolder } from "./files.ts";
+import { singleFile } from "./files.ts";
 import { recommendedFor } from "./material.ts";
 import { Panel } from "./Panel.tsx";
 import type { PageState } from "./pageState.ts";
@@ -21,7 +22,7 @@ export function SettingsPanel({ store }: { store: StoreApi<PageState> }) {
     (state) => !state.settingsAreOwn || sameSettings(state.settings, recommendedFor(state.choices)),
   );
   const adapter = useStore(store, ({ choices }) => choices.adapter);
-  const { choose, useRecommended, readRun } = store.getState();
+  const { choose, goOnFrom, useRecommended, readRun } = store.getState();
   return (
     <Panel
       title="Settings"
@@ -66,13 +67,13 @@ export function SettingsPanel({ store }: { store: StoreApi<PageState> }) {
             reader={singleFile}
             onChoose={(file) => void readRun(file)}
           />
-          <Chooser
-            title="Adapter folder"
+        </div>
+        <h3>An adapter to go on from</h3>
+        <div className="choosers">
+          <AdapterChoosers
             optional
-            hint="A PEFT adapter to go on from. A zip or a GGUF is opened under Adapters first."
-            chosen={adapter && adapterWords(adapter)}
-            reader={wholeFolder}
-            onChoose={(folder) => choose({ adapter: folder })}
+            chosen={adapter}
+            onChoose={goOnFrom}
             onClear={() => choose({ adapter: undefined })}
           />
         </div>

@@ -1,7 +1,7 @@
 /** The run's settings as a form shows them. What there is to set, its meaning and its limits come from the run file's own fields. */
 import * as v from "valibot";
 import { type Json, type JsonObject, sameJson } from "../base/json.ts";
-import { LORA_FIELDS, LORA_KEYS, type LoraField } from "../lora/fields.ts";
+import { isLoraKey, LORA_FIELDS, LORA_KEYS, type LoraField } from "../lora/fields.ts";
 import { TRAIN_FIELDS, TRAIN_KEYS, type TrainField } from "../train/fields.ts";
 import { expectedOf, parseRunFile, schemaOf } from "../train/runFile.ts";
 
@@ -134,6 +134,15 @@ export function parseValue(text: string): Json {
     const isList = trimmed.includes(",") && !/[()[\]{}*\\]/.test(trimmed);
     return isList ? trimmed.split(",").map((item) => parseValue(item)) : trimmed;
   }
+}
+
+/** What an adapter_config.json says beyond PEFT's defaults: PEFT's keys in the order of the form, then those it does not know. */
+export function beyondDefaults(config: JsonObject): [key: string, value: Json][] {
+  const fallback = (key: string): Json => (isLoraKey(key) ? LORA_FIELDS[key].default : null);
+  const place = (key: string): number => (isLoraKey(key) ? LORA_KEYS.indexOf(key) : LORA_KEYS.length);
+  return Object.entries(config)
+    .filter(([key, value]) => value !== null && !sameJson(value, fallback(key)))
+    .sort(([a], [b]) => place(a) - place(b));
 }
 
 /** Settings with one value changed. A value that is the default stays: it was stated. */

@@ -116,6 +116,13 @@ it("tells how far it takes each weight, and what is wrong with what does not fit
   const changes = card("mixed.zip").getByRole("table", { name: "How far it takes each weight" });
   await changes.waitFor();
   expect(await changes.locator("tbody tr").count()).toBe(14);
+  await card("mixed.zip").getByText("Settings", { exact: true }).click();
+  const settings = card("mixed.zip").getByRole("table", { name: "Settings beyond PEFT's defaults" });
+  await settings.getByRole("row", { name: "lora_alpha 16" }).waitFor();
+  const whole = card("mixed.zip").locator("pre");
+  expect(await whole.isVisible()).toBe(false);
+  await card("mixed.zip").getByText("The whole adapter_config.json").click();
+  expect(await whole.innerText()).toContain('"eva_config": null');
   await session.page
     .getByLabel(/^Adapter files/)
     .setInputFiles([{ name: "adapter_config.json", mimeType: "application/json", buffer: Buffer.from("{") }]);
@@ -159,6 +166,11 @@ it("tells how far it is with what an adapter of PEFT's began as, stops, and open
 
 it("trains on from it", async () => {
   await session.button("Train on from here").click();
+  await session.says("Ready to train.");
+  await session.page.getByText("Advanced", { exact: true }).click();
+  await session.button("Remove: Adapter files").click();
+  await session.page.getByText("What the adapter that you go on from trains.").waitFor({ state: "hidden" });
+  await session.page.getByLabel(/^Adapter files/).setInputFiles(zip);
   await session.says("Ready to train.");
   await session.page.getByText("What the adapter that you go on from trains.").waitFor();
   expect(session.complaints).toEqual([]);

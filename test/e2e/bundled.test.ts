@@ -80,7 +80,9 @@ it("answers a question of one's own, sampled, both models with one seed and the 
   expect(first.every((text) => text.length > 1)).toBe(true);
   expect(await ask()).toEqual(first);
   await page.getByLabel("Seed", { exact: true }).fill("2");
+  await session.says(/sampled at temperature 0.8 with seed 1. Settings have changed since: ask again.$/);
   expect(await ask()).not.toEqual(first);
+  expect(await page.getByText("Settings have changed since").count()).toBe(0);
 });
 
 it("gives the adapter as a zip that says what made it", async () => {

@@ -182,7 +182,7 @@ function holdWritesUntilStopped(worker: Worker): Promise<void> {
   });
 }
 
-it("stops an export that is under way, leaves nothing of it, and does it again; the run goes on", async () => {
+it("stops an export that is under way, asking first where it is closed, leaves nothing of it, and does it again; the run goes on", async () => {
   session = await TrainPage.open(browser);
   const { page } = session;
   const files = filesOf("gpt2_gelu");
@@ -205,6 +205,20 @@ it("stops an export that is under way, leaves nothing of it, and does it again; 
   await merged.getByText("Stopped: no file was made, and what was trained is untouched.").waitFor();
   expect(await mebibytesOnDisk(page)).toEqual([]);
   expect(await dialog().getByRole("alert").count()).toBe(0);
+
+  await holdWritesUntilStopped(await session.worker);
+  await merged.getByRole("button", { name: "Download: Merged checkpoint" }).click();
+  await merged.getByText(/^Writing the files/).waitFor();
+  await page.keyboard.press("Escape");
+  await dialog().getByRole("alert").getByText("Closing stops that").waitFor();
+  await session.button("Go on").click();
+  expect(await dialog().getByRole("alert").count()).toBe(0);
+  await merged.getByText(/^Writing the files/).waitFor();
+  await session.button("Close").click();
+  await session.button("Stop and close").click();
+  await dialog().waitFor({ state: "hidden" });
+  await expect.poll(() => mebibytesOnDisk(page)).toEqual([]);
+  await session.button("Other forms…").click();
 
   const { bytes, words } = await take("Merged checkpoint");
   expect(words).toMatch(/^Read back/);

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { BUNDLED_SETS } from "../../src/data/bundled.ts";
 import { LORA_FIELDS } from "../../src/lora/fields.ts";
@@ -6,6 +7,7 @@ import { parseRunFile } from "../../src/train/runFile.ts";
 import { FIRST_CHOICES, recommendedFor } from "../../src/ui/material.ts";
 import {
   BASIC_KEYS,
+  beyondDefaults,
   changed,
   FORM_FIELDS,
   fieldOf,
@@ -16,6 +18,31 @@ import {
   settingsOf,
   writeValue,
 } from "../../src/ui/settings.ts";
+
+describe("an adapter's config", () => {
+  it("is told by what differs from PEFT's defaults, and by keys that PEFT does not know", () => {
+    const given = JSON.parse(
+      readFileSync("reference/dumps/runs/llama_all_linear/final/adapter_config.json", "utf8"),
+    );
+    const stated = beyondDefaults({
+      mine: 1,
+      none: null,
+      ...given,
+      use_dora: true,
+      target_modules: ["up_proj"],
+    });
+    expect(stated.filter(([key]) => key !== "auto_mapping")).toEqual([
+      ["lora_alpha", 16],
+      ["target_modules", ["up_proj"]],
+      ["use_dora", true],
+      ["peft_type", "LORA"],
+      ["base_model_name_or_path", "reference/dumps/bases/llama"],
+      ["inference_mode", true],
+      ["peft_version", "0.21.2"],
+      ["mine", 1],
+    ]);
+  });
+});
 
 describe("the form", () => {
   it("has every setting that a run file has but how rows are read, and no other", () => {
