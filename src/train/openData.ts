@@ -3,8 +3,7 @@
  * is held out, is decided anew as often as it is asked.
  */
 import type { ByteSource } from "../base/bytes.ts";
-import { ConfigError, DataError, type Failure, failure, GraftError } from "../base/errors.ts";
-import { isJsonObject, type Json, type JsonObject } from "../base/json.ts";
+import { DataError, type Failure, failure, GraftError } from "../base/errors.ts";
 import { type Fault, KEPT_FAULTS, refusal } from "../data/faults.ts";
 import type { DataFormat, RawRecord } from "../data/formats/reading.ts";
 import { type ColumnMapping, guessMapping } from "../data/mapping.ts";
@@ -12,7 +11,9 @@ import type { ParsedRows, Row } from "../data/rows.ts";
 import { detectShape, type RowShape } from "../data/shapes.ts";
 import type { ReadOptions, Table } from "../data/table.ts";
 import { arrangeRows, type Dataset, type DataTables, readDataTables } from "./dataset.ts";
+import { editTables, placeOf, type RecordEdit, type RecordValues, withoutRecords } from "./editTables.ts";
 import type { TrainConfig } from "./fields.ts";
+import { cellOf, type ShownRow, shownRow, textOf } from "./rowTexts.ts";
 
 export interface DataSources {
   readonly train: readonly ByteSource[];
@@ -51,12 +52,6 @@ export interface DataFacts {
   readonly edits: number;
 }
 
-/** The beginning of what a row teaches, and of what it is asked with. */
-export interface ShownRow {
-  readonly question?: string;
-  readonly text: string;
-}
-
 /** A record as a table shows it. */
 export interface RecordLine {
   readonly file: string;
@@ -68,19 +63,13 @@ export interface RecordLine {
   readonly part: "train" | "heldOut" | "faulty";
 }
 
-/** A record whole, each value as a text: JSON where it is none. */
-export type RecordValues = Readonly<Record<string, string>>;
-
 export type DataEdit =
-  | { readonly kind: "set"; readonly record: number; readonly values: RecordValues }
-  | { readonly kind: "add"; readonly values: RecordValues }
-  | { readonly kind: "remove"; readonly record: number }
+  | RecordEdit
   | { readonly kind: "remove-duplicates" }
   | { readonly kind: "remove-leaks" }
   | { readonly kind: "undo" };
 
 const PREVIEW_ROWS = 3;
-const SHOWN_CHARACTERS = 240;
 
 /** Tables in the meaning that a run file gives them. */
 interface Arranged {
@@ -129,7 +118,7 @@ export class OpenData {
     throw new DataError(code, message, remedy);
   }
 
-  /** Throws DataError where a value is not what its column holds, or nothing is left to take back. */
+  /** Throws what `editTables` throws. */
   edit(edit: DataEdit): void {
     if (edit.kind === "undo") {
       const before = this.before.pop();
@@ -146,7 +135,7 @@ export class OpenData {
     const { columns } = this;
     const lines: RecordLine[] = [];
     for (let record = first; record < Math.min(first + count, this.recordCount); record++) {
-      const { table, place } = this.at(record);
+      const { table, place } = placeOf(this.tables.train, record);
       const { values, line } = table.records[place]!;
       const row = this.arranged?.rows[record];
       const part = !row ? "faulty" : this.arranged!.heldOut.has(row) ? "heldOut" : "train";
@@ -154,14 +143,14 @@ export class OpenData {
         file: table.name,
         line,
         part,
-        cells: columns.map((name) => clipped(cellOf(values[name]))),
+        cells: columns.map((name) => cellOf(values[name])),
       });
     }
     return lines;
   }
 
   values(record: number): RecordValues {
-    const { table, place } = this.at(record);
+    const { table, place } = placeOf(this.tables.train, record);
     const { values } = table.records[place]!;
     return Object.fromEntries(this.columns.map((name) => [name, textOf(values[name])]));
   }
@@ -184,50 +173,17 @@ export class OpenData {
     this.arranged = undefined;
   }
 
-  private at(record: number): { table: Table; place: number; index: number } {
-    let place = record;
-    for (const [index, table] of this.tables.train.entries()) {
-      if (place < table.records.length) return { table, place, index };
-      place -= table.records.length;
-    }
-    throw new DataError("no-such-row", `There is no row ${record + 1}.`);
-  }
-
+  /** The training tables after an edit. */
   private edited(edit: Exclude<DataEdit, { kind: "undo" }>): Table[] {
+    const { train } = this.tables;
     switch (edit.kind) {
-      case "set": {
-        const { place, index, table } = this.at(edit.record);
-        const changed = { ...table.records[place]!, values: this.parsed(edit.values) };
-        return this.withRecords(index, table.records.with(place, changed));
-      }
-      case "add": {
-        const index = this.tables.train.length - 1;
-        const { records } = this.tables.train[index]!;
-        const line = (records.at(-1)?.line ?? 0) + 1;
-        return this.withRecords(index, [...records, { values: this.parsed(edit.values), line }]);
-      }
-      case "remove":
-        return this.without([edit.record]);
       case "remove-duplicates":
-        return this.without(this.recordsOf("duplicates"));
+        return withoutRecords(train, this.recordsOf("duplicates"));
       case "remove-leaks":
-        return this.without(this.recordsOf("leaks"));
+        return withoutRecords(train, this.recordsOf("leaks"));
       default:
-        return edit satisfies never;
+        return editTables(train, edit);
     }
-  }
-
-  private withRecords(index: number, records: readonly RawRecord[]): Table[] {
-    return this.tables.train.map((table, i) => (i === index ? { ...table, records } : table));
-  }
-
-  private without(records: readonly number[]): Table[] {
-    const out = new Set(records);
-    let record = 0;
-    return this.tables.train.map((table) => ({
-      ...table,
-      records: table.records.filter(() => !out.has(record++)),
-    }));
   }
 
   private recordsOf(which: "duplicates" | "leaks"): number[] {
@@ -237,39 +193,11 @@ export class OpenData {
     return rows.flatMap((row, record) => (row && found.has(row) ? [record] : []));
   }
 
-  /** Texts as the values of a record: JSON where the column holds something else. */
-  private parsed(given: RecordValues): JsonObject {
-    const values: [string, Json][] = [];
-    for (const [column, text] of Object.entries(given)) {
-      if (this.holdsTexts(column)) values.push([column, text]);
-      else if (text.trim() !== "") values.push([column, parseJson(text, column)]);
-    }
-    return Object.fromEntries(values);
-  }
-
-  private holdsTexts(column: string): boolean {
-    for (const { records } of this.tables.train) {
-      const found = records.find(({ values }) => values[column] !== undefined && values[column] !== null);
-      if (found) return typeof found.values[column] === "string";
-    }
-    return true;
-  }
-
   private arrange(train: TrainConfig, faulty: "refuse" | "skip"): Arranged {
     const { column_mapping, dataset_text_field, eval_split, seed } = train;
     const key = JSON.stringify([column_mapping, dataset_text_field, eval_split, seed, faulty]);
     if (this.arranged?.key === key) return this.arranged;
-    const { tables } = this;
-    let dataset: Dataset | undefined;
-    let refused: Failure | undefined;
-    try {
-      dataset = arrangeRows(tables, train, { faulty: "skip", made: this.madeIn(train) });
-      const { faults, count } = faultsOf(dataset.parsed);
-      if (faulty === "refuse" && count > 0) refused = failure(refusal(faults, count, false));
-    } catch (thrown) {
-      if (!(thrown instanceof GraftError)) throw thrown;
-      refused = failure(thrown);
-    }
+    const { dataset, refusal } = this.tryArranging(train, faulty);
     const rows: (Row | undefined)[] = new Array(this.recordCount).fill(undefined);
     const made = dataset?.parsed[0];
     made?.places.forEach((place, i) => {
@@ -277,27 +205,49 @@ export class OpenData {
     });
     // With a share of the rows these are the same objects; those of a file are no records here.
     const heldOut = new Set(dataset?.heldOut);
-    const first = tables.train[0];
-    this.arranged = {
-      ...{ key, dataset, rows, heldOut },
-      facts: {
-        version: ++this.version,
-        files: tables.train.map(({ name, format }) => ({ name, format })),
-        columns: this.columns,
-        shape: column_mapping
-          ? { kind: "mapping", mapping: column_mapping }
-          : first && detectShape(first, dataset_text_field),
-        guess: guessMapping(this.columns),
-        records: rows.length,
-        train: dataset?.train.length ?? 0,
-        heldOut: dataset?.heldOut?.length,
-        ...this.foundAmiss(dataset),
-        preview: dataset?.train.slice(0, PREVIEW_ROWS).map(shownRow) ?? [],
-        refusal: refused,
-        edits: this.before.length,
-      },
-    };
+    this.arranged = { key, dataset, rows, heldOut, facts: this.factsOf(dataset, refusal, train) };
     return this.arranged;
+  }
+
+  /** The rows, as far as there are any, and why they cannot be trained on. */
+  private tryArranging(
+    train: TrainConfig,
+    faulty: "refuse" | "skip",
+  ): { dataset?: Dataset; refusal?: Failure } {
+    try {
+      const dataset = arrangeRows(this.tables, train, { faulty: "skip", made: this.madeIn(train) });
+      const { faults, count } = faultsOf(dataset.parsed);
+      const isRefused = faulty === "refuse" && count > 0;
+      return { dataset, ...(isRefused && { refusal: failure(refusal(faults, count, false)) }) };
+    } catch (thrown) {
+      if (!(thrown instanceof GraftError)) throw thrown;
+      return { refusal: failure(thrown) };
+    }
+  }
+
+  private factsOf(
+    dataset: Dataset | undefined,
+    refused: Failure | undefined,
+    { column_mapping, dataset_text_field }: TrainConfig,
+  ): DataFacts {
+    const { train: tables } = this.tables;
+    const first = tables[0];
+    return {
+      version: ++this.version,
+      files: tables.map(({ name, format }) => ({ name, format })),
+      columns: this.columns,
+      shape: column_mapping
+        ? { kind: "mapping", mapping: column_mapping }
+        : first && detectShape(first, dataset_text_field),
+      guess: guessMapping(this.columns),
+      records: this.recordCount,
+      train: dataset?.train.length ?? 0,
+      heldOut: dataset?.heldOut?.length,
+      ...this.foundAmiss(dataset),
+      preview: dataset?.train.slice(0, PREVIEW_ROWS).map(shownRow) ?? [],
+      refusal: refused,
+      edits: this.before.length,
+    };
   }
 
   /** The rows that were made in this meaning: those whose records were not changed stay the same objects. */
@@ -339,38 +289,4 @@ function faultsOf(read: readonly Pick<ParsedRows, "faults" | "faultCount">[]): {
     faults: read.flatMap(({ faults }) => faults).slice(0, KEPT_FAULTS),
     count: read.reduce((sum, { faultCount }) => sum + faultCount, 0),
   };
-}
-
-function parseJson(text: string, column: string): Json {
-  try {
-    return JSON.parse(text) as Json;
-  } catch (thrown) {
-    throw new ConfigError("row-json", `"${column}" is not JSON: ${(thrown as Error).message}.`, "Mend it.");
-  }
-}
-
-function textOf(value: Json | undefined): string {
-  if (value === undefined || value === null) return "";
-  return typeof value === "string" ? value : JSON.stringify(value);
-}
-
-/** As a table shows it: a conversation by what is said in it, turn after turn. */
-function cellOf(value: Json | undefined): string {
-  const said = Array.isArray(value)
-    ? value.map((turn) => (isJsonObject(turn) ? (turn.content ?? turn.value) : undefined))
-    : [];
-  const isConversation = said.length > 0 && said.every((text) => typeof text === "string");
-  return isConversation ? said.join(" → ") : textOf(value);
-}
-
-function clipped(text: string): string {
-  return text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;
-}
-
-function shownRow(row: Row): ShownRow {
-  if ("text" in row) return { text: clipped(row.text) };
-  if ("prompt" in row) return { question: clipped(row.prompt), text: clipped(row.completion) };
-  const said = (role: string) => row.messages.find((message) => message.role === role)?.content;
-  const [question, text] = [said("user"), said("assistant") ?? ""];
-  return { ...(question !== undefined && { question: clipped(question) }), text: clipped(text) };
 }

@@ -10,9 +10,10 @@ import type { Message } from "../data/rows.ts";
 import type { ParameterChange } from "../lora/changes.ts";
 import type { Cost, PreviewedModule, PreviewFault, TargetPreview } from "../lora/preview.ts";
 import type { AdapterFacts, AdapterFit, AdapterTensor } from "../train/adapterFacts.ts";
+import type { RecordValues } from "../train/editTables.ts";
 import type { ExportFormat } from "../train/exportFiles.ts";
 import type { ExportChoice } from "../train/exports.ts";
-import type { DataEdit, DataFacts, RecordLine, RecordValues, ShownRow } from "../train/openData.ts";
+import type { DataEdit, DataFacts, RecordLine } from "../train/openData.ts";
 import type { GroupRates, TrainableTensor } from "../train/parameterGroups.ts";
 import type { PreviewedSettings } from "../train/previewModel.ts";
 import type { Prompt } from "../train/prompts.ts";
@@ -26,6 +27,7 @@ import type {
   SampleReport,
   StepReport,
 } from "../train/reports.ts";
+import type { ShownRow } from "../train/rowTexts.ts";
 import type { RowTokens } from "../train/rowTokens.ts";
 import type { Sampling } from "../train/sampling.ts";
 import type { SelfCheck } from "../train/selfCheck.ts";
