@@ -57,6 +57,8 @@ export function templateServer(post: (reply: TemplateReply) => void): (call: Tem
 
 /** For one rendering: a row of many turns takes many. */
 const RENDER_MS = 250;
+/** So much longer a row has that is asked alone: a machine may be busy with something else. */
+const SECOND_CHANCE = 5;
 /** So that a worker at work is heard of well before its time is up. */
 const REPLY_EVERY_MS = 20;
 /** With what went before it unsaid, and the way here. */
@@ -101,14 +103,13 @@ export class TemplateWorker {
   private async renderAll(requests: readonly ChatRequest[]): Promise<ChatAnswer[]> {
     const answers: ChatAnswer[] = [];
     // Once one took too long, rows are asked one by one: so the one at fault is found where the worker died, and
-    // one that was only slow, since the machine was busy with something else, is asked a second time.
+    // one that was only slow, since the machine was busy with something else, is asked a second time, with patience.
     let alone = false;
     while (answers.length < requests.length) {
       const { length } = answers;
-      const alive = await this.ask(
-        alone ? requests.slice(length, length + 1) : requests.slice(length),
-        answers,
-      );
+      const alive = alone
+        ? await this.ask(requests.slice(length, length + 1), answers, SECOND_CHANCE * SILENCE_MS)
+        : await this.ask(requests.slice(length), answers, SILENCE_MS);
       if (alive) continue;
       if (alone) return [...answers, SILENT];
       alone = true;
@@ -117,11 +118,15 @@ export class TemplateWorker {
   }
 
   /** Adds the answers that came; false where the worker had to be ended before all were there. */
-  private async ask(requests: readonly ChatRequest[], answers: ChatAnswer[]): Promise<boolean> {
+  private async ask(
+    requests: readonly ChatRequest[],
+    answers: ChatAnswer[],
+    silenceMs: number,
+  ): Promise<boolean> {
     const port = this.port ?? (await this.begin());
     const wanted = answers.length + requests.length;
     return this.hear(
-      SILENCE_MS,
+      silenceMs,
       () => port.post({ requests }),
       (reply) => {
         if ("answers" in reply) for (const answer of reply.answers) answers.push(answer);

@@ -2,10 +2,20 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
 import { openChatTemplate, startTemplateThread } from "../../src/cli/templates.ts";
 import type { ChatRequest } from "../../src/data/conversation.ts";
-import { type TemplateReply, TemplateWorker, templateServer } from "../../src/data/templateWorker.ts";
+import {
+  type TemplatePort,
+  type TemplateReply,
+  TemplateWorker,
+  templateServer,
+} from "../../src/data/templateWorker.ts";
+
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.useRealTimers();
+});
 
 const ask = (content: string): ChatRequest => ({
   messages: [{ role: "user", content }],
@@ -68,6 +78,9 @@ describe("a template in its thread", () => {
   });
 
   it("is heard of between the renderings of a row, of which many turns take many", () => {
+    // By a clock that runs on with every look at it: what the machine takes is no matter.
+    let nowMs = 0;
+    vi.spyOn(performance, "now").mockImplementation(() => (nowMs += 15));
     const replies: TemplateReply[] = [];
     const serve = templateServer((reply) => replies.push(reply));
     const template =
@@ -80,6 +93,46 @@ describe("a template in its thread", () => {
     serve({ requests: [{ messages, wanted: "assistant", promptTurns: 0 }] });
     expect(replies).toContainEqual({ answers: [] });
     expect(replies.at(-1)).toMatchObject({ answers: [{ text: expect.stringContaining("turn 59.") }] });
+  });
+
+  it("has five times as long for a row that took too long, alone: the machine may have been busy", async () => {
+    vi.useFakeTimers();
+    /** The first row waits for so long each time it is asked. */
+    const answeredAfter = (waitsMs: number[]) => {
+      const asked: number[] = [];
+      const start = (): TemplatePort => {
+        let reply: (reply: TemplateReply) => void;
+        const port: TemplatePort = {
+          listen: (onReply) => {
+            reply = onReply;
+          },
+          post: (call) => {
+            if ("sources" in call) return void setTimeout(() => reply({ ready: true }));
+            asked.push(call.requests.length);
+            const answers = call.requests.map(() => ({
+              text: "fine",
+              learnt: null,
+              marked: false,
+              notes: [],
+            }));
+            setTimeout(() => reply({ answers }), waitsMs.shift() ?? 0);
+          },
+          terminate: () => {
+            reply = () => {};
+          },
+        };
+        return port;
+      };
+      const worker = new TemplateWorker(start, { template: "", specialTokens: {}, now: 0 });
+      return { asked, answers: worker.render([ask("a"), ask("b")]) };
+    };
+    const slow = answeredAfter([1000, 1000]);
+    const endless = answeredAfter([1e6, 1e6]);
+    await vi.runAllTimersAsync();
+    expect(await slow.answers).toMatchObject([{ text: "fine" }, { text: "fine" }]);
+    expect(slow.asked).toEqual([2, 1, 1]);
+    expect(await endless.answers).toMatchObject([{ code: "chat-time" }]);
+    expect(endless.asked).toEqual([2, 1]);
   });
 
   it("that cannot be read says so", async () => {
