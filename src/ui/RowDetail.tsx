@@ -19,7 +19,7 @@ interface RowDetailProps {
 
 /** One row: as tokens, and as its file has it, where it can be changed. */
 export function RowDetail({ store, facts, record, onChoose, locked }: RowDetailProps) {
-  const view = useRecord(store, facts.version, record);
+  const shown = useRecord(store, facts.version, record);
   return (
     <Panel
       title={`Row ${count(record + 1)}`}
@@ -47,15 +47,15 @@ export function RowDetail({ store, facts, record, onChoose, locked }: RowDetailP
         </span>
       }
     >
-      {view && (
+      {shown && (
         <div className="beside">
-          <Tokens store={store} tokens={view.tokens} key={`tokens ${record}`} />
+          <Tokens store={store} tokens={shown.view.tokens} key={`tokens ${shown.record}`} />
           <Source
             store={store}
-            record={record}
-            values={view.values}
+            record={shown.record}
+            values={shown.view.values}
             locked={locked}
-            key={`${facts.version} ${record}`}
+            key={`${shown.version} ${shown.record}`}
           />
         </div>
       )}
@@ -63,9 +63,16 @@ export function RowDetail({ store, facts, record, onChoose, locked }: RowDetailP
   );
 }
 
-/** What the worker says of a record; of the one before until it has answered. */
-function useRecord(store: StoreApi<PageState>, version: number, record: number): RecordView | undefined {
-  const [view, setView] = useState<RecordView>();
+interface ShownRecord {
+  /** Of the rows, and the record's place in them. */
+  readonly version: number;
+  readonly record: number;
+  readonly view: RecordView;
+}
+
+/** What the worker says of a record; the one before until it has answered. */
+function useRecord(store: StoreApi<PageState>, version: number, record: number): ShownRecord | undefined {
+  const [shown, setShown] = useState<ShownRecord>();
   // Tokens are others once another model or template is open.
   const phase = useStore(store, (state) => state.phase);
   // biome-ignore lint/correctness/useExhaustiveDependencies: another version or phase gives another answer
@@ -75,13 +82,13 @@ function useRecord(store: StoreApi<PageState>, version: number, record: number):
       .getState()
       .dataRecord(record)
       .then((result) => {
-        if (isCurrent && result.ok) setView(result.value);
+        if (isCurrent && result.ok) setShown({ version, record, view: result.value });
       });
     return () => {
       isCurrent = false;
     };
   }, [store, version, record, phase]);
-  return view;
+  return shown;
 }
 
 interface SourceProps {
