@@ -1,6 +1,9 @@
 import { defineConfig } from "vitest/config";
 import { findGpuEnvironment } from "./scripts/gpu-env.mjs";
 
+/** How long something takes that comes in the end is no matter of a test: a machine may be slow, or busy. */
+const PATIENCE = { testTimeout: 600_000, hookTimeout: 600_000, expect: { poll: { timeout: 120_000 } } };
+
 export default defineConfig({
   test: {
     projects: [
@@ -9,9 +12,7 @@ export default defineConfig({
           name: "unit",
           include: ["test/**/*.test.{ts,tsx}"],
           exclude: ["test/**/*.gpu.test.ts", "test/e2e/**", "test/demos/**"],
-          testTimeout: 30_000,
-          // How long something takes that comes in the end is no matter of a test.
-          expect: { poll: { timeout: 20_000 } },
+          ...PATIENCE,
         },
       },
       {
@@ -23,8 +24,7 @@ export default defineConfig({
           pool: "forks",
           // The software driver takes every core by itself: two at a time would only wait for each other.
           fileParallelism: false,
-          testTimeout: 300_000,
-          hookTimeout: 300_000,
+          ...PATIENCE,
         },
       },
       {
@@ -34,9 +34,7 @@ export default defineConfig({
           globalSetup: "test/e2e/site.ts",
           pool: "forks",
           fileParallelism: false,
-          testTimeout: 300_000,
-          hookTimeout: 300_000,
-          expect: { poll: { timeout: 60_000 } },
+          ...PATIENCE,
         },
       },
       {

@@ -20,13 +20,21 @@ beforeAll(async () => {
 });
 afterAll(() => browser?.close());
 
+/** In the page: which colours it has, and how much of it is still on its way to them. */
+function lookOf() {
+  return {
+    colorScheme: document.documentElement.style.colorScheme,
+    changes: document.getAnimations().length,
+  };
+}
+
 /** Each rule that is broken, and where. */
 async function faults(): Promise<string[]> {
   const found: string[] = [];
   for (const colorScheme of ["light", "dark"] as const) {
     await session.page.emulateMedia({ colorScheme });
-    // Colours change over a moment.
-    await session.page.waitForTimeout(500);
+    // The page hears of it a moment later, and some colours change over another.
+    await expect.poll(() => session.page.evaluate(lookOf)).toEqual({ colorScheme, changes: 0 });
     const { violations } = await session.page.evaluate(() => {
       const { axe } = globalThis as unknown as { axe: { run: typeof run } };
       return axe.run(document, {

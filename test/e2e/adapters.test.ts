@@ -2,10 +2,11 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Browser, Locator, Worker } from "playwright-core";
+import type { Browser, Locator } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { launchBrowser } from "../../scripts/browser.mjs";
 import { DUMPS } from "../train/parityRun.ts";
+import { holdWeightsUntilStopped } from "./held.ts";
 import { changedRun, filesOf, TrainPage } from "./trainPage.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "graft-adapters-"));
@@ -129,26 +130,6 @@ it("tells how far it takes each weight, and what is wrong with what does not fit
   await card("chosen files").getByRole("alert").waitFor();
   await session.button("Remove: chosen files").click();
 });
-
-/** The base's weights are read no further until an adapter's opening is told to stop. */
-function holdWeightsUntilStopped(worker: Worker): Promise<void> {
-  return worker.evaluate(() => {
-    const stopped = new Promise<void>((resolve) => {
-      // Behind the engine's own listener, which has stopped it by then.
-      addEventListener("message", ({ data }) => {
-        if ((data as { path?: readonly string[] }).path?.includes("stopOpeningAdapter")) resolve();
-      });
-    });
-    const { slice } = Blob.prototype;
-    Blob.prototype.slice = function (...range) {
-      const part = slice.apply(this, range);
-      if (!(this instanceof File) || this.name !== "model.safetensors") return part;
-      const read = part.arrayBuffer.bind(part);
-      part.arrayBuffer = () => stopped.then(read);
-      return part;
-    };
-  });
-}
 
 it("tells how far it is with what an adapter of PEFT's began as, stops, and opens it again", async () => {
   await holdWeightsUntilStopped(await session.worker);

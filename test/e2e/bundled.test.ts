@@ -6,6 +6,7 @@ import type { Browser, Request } from "playwright-core";
 import { afterAll, beforeAll, expect, inject, it } from "vitest";
 import { launchBrowser } from "../../scripts/browser.mjs";
 import { figure, type } from "./demo.ts";
+import { holdScoringUntilStopped } from "./held.ts";
 import { TrainPage } from "./trainPage.ts";
 
 /** Stands in what is trained on and in what is asked, and must be in nothing that is sent. */
@@ -39,6 +40,7 @@ it("trains on facts, and one of the user's own, from the open page to both model
     await page.getByRole("button", { name: new RegExp(`^Remove: .*${prompt}`) }).click();
   }
   await session.says("Ready to train.");
+  await holdScoringUntilStopped(await session.worker);
   await session.button("Train").click();
   await session.says(/^Done: all 6 steps/);
 
@@ -51,8 +53,10 @@ it("trains on facts, and one of the user's own, from the open page to both model
   await page.locator("[data-drawn=true] canvas").waitFor();
 
   const answers = page.getByRole("table", { name: "Answers" }).locator("tbody td");
-  await expect.poll(() => answers.allInnerTexts()).not.toContain("—");
   await session.button("Stop scoring").click();
+  await page.getByRole("button", { name: /^Score/ }).waitFor();
+  // Scoring begins once both models have answered.
+  for (const said of await answers.allInnerTexts()) expect(said).not.toMatch(/^[—…]$/);
   expect(session.complaints).toEqual([]);
 });
 

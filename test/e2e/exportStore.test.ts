@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { launchBrowser } from "../../scripts/browser.mjs";
 import type { save, zipped } from "../../src/ui/download.ts";
 import type { ExportStore } from "../../src/worker/exportStore.ts";
+import { newPage } from "./newPage.ts";
 import { mebibytesOnDisk } from "./pageDisk.ts";
 
 let server: ViteDevServer;
@@ -23,7 +24,7 @@ afterAll(async () => {
 });
 
 async function open(): Promise<Page> {
-  const page = await context.newPage();
+  const page = await newPage(context);
   await page.goto(`${server.resolvedUrls!.local[0]}test/e2e/store/index.html`);
   return page;
 }

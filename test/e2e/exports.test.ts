@@ -3,7 +3,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { unzipSync } from "fflate";
-import type { Browser, Download, Worker } from "playwright-core";
+import type { Browser, Download } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { launchBrowser } from "../../scripts/browser.mjs";
 import { openGguf } from "../../src/formats/gguf.ts";
@@ -11,6 +11,7 @@ import { openSafetensors, writeSafetensors } from "../../src/formats/safetensors
 import { arraySource, bytesFileSet } from "../../src/formats/sources.ts";
 import { readAdapter } from "../../src/lora/readAdapter.ts";
 import { type } from "./demo.ts";
+import { holdWritesUntilStopped } from "./held.ts";
 import { mebibytesOnDisk } from "./pageDisk.ts";
 import { changedRun, filesOf, TrainPage } from "./trainPage.ts";
 
@@ -29,7 +30,7 @@ beforeAll(async () => {
   });
   await session.train();
   await session.says(/^Done: all 2 steps/);
-}, 300_000);
+});
 afterAll(() => browser?.close());
 
 const dialog = () => session.page.getByRole("dialog", { name: "Take it along" });
@@ -163,24 +164,6 @@ async function largeModel(): Promise<string> {
 }
 
 const WEIGHTS = "model.safetensors";
-
-/** Nothing more is written to the disk until an export is told to stop. */
-function holdWritesUntilStopped(worker: Worker): Promise<void> {
-  return worker.evaluate(() => {
-    const stopped = new Promise<void>((resolve) => {
-      // Behind the engine's own listener, which has stopped the export by then.
-      addEventListener("message", ({ data }) => {
-        if ((data as { path?: readonly string[] }).path?.includes("stopExport")) resolve();
-      });
-    });
-    const { prototype } = FileSystemWritableFileStream;
-    const { write } = prototype;
-    prototype.write = async function (piece) {
-      await stopped;
-      return write.call(this, piece);
-    };
-  });
-}
 
 it("stops an export that is under way, asking first where it is closed, leaves nothing of it, and does it again; the run goes on", async () => {
   session = await TrainPage.open(browser);

@@ -2,6 +2,7 @@ import type { Browser, Page, Worker } from "playwright-core";
 import { createServer, type ViteDevServer } from "vite";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { launchBrowser } from "../../scripts/browser.mjs";
+import { newPage } from "./newPage.ts";
 import { probeWorker } from "./probe.ts";
 import { fixtures } from "./site.ts";
 
@@ -124,7 +125,7 @@ function promises(open: () => Promise<Page>): void {
 
 describe("the built page", () => {
   promises(async () => {
-    const page = await browser.newPage();
+    const page = await newPage(browser);
     await page.goto(inject("siteUrl"));
     return page;
   });
@@ -144,13 +145,13 @@ describe("the development server's page", () => {
   afterAll(() => server?.close());
 
   promises(async () => {
-    const page = await browser.newPage();
+    const page = await newPage(browser);
     await page.goto(server.resolvedUrls!.local[0]!);
     return page;
   });
 
   it("renders, and takes hot updates, without a violation", async () => {
-    const page = await browser.newPage();
+    const page = await newPage(browser);
     const lines: string[] = [];
     page.on("console", (message) => lines.push(`${message.type()}: ${message.text()}`));
     page.on("pageerror", (error) => lines.push(`error: ${error.message}`));

@@ -56,7 +56,7 @@ beforeAll(async () => {
   const before = (await readDeviceCalls(worker)).length;
   await makeEverything(worker);
   after = (await readDeviceCalls(worker)).slice(before);
-}, 120_000);
+});
 afterAll(async () => {
   changed.remove();
   await browser?.close();

@@ -7,6 +7,7 @@ import type { Browser, Page, Worker } from "playwright-core";
 import { inject } from "vitest";
 import type { StepReport } from "../../src/worker/api.ts";
 import { DUMPS, parityCase } from "../train/parityRun.ts";
+import { newPage } from "./newPage.ts";
 
 export interface RunFiles {
   readonly model: string;
@@ -53,9 +54,7 @@ export class TrainPage {
   }
 
   static async open(browser: Browser, url = inject("siteUrl")): Promise<TrainPage> {
-    const opened = new TrainPage(await browser.newPage());
-    // On a busy machine compiling for a software device takes longer than the half minute that is usual.
-    opened.page.setDefaultTimeout(100_000);
+    const opened = new TrainPage(await newPage(browser));
     await opened.page.goto(url);
     return opened;
   }

@@ -1,6 +1,7 @@
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { launchBrowser } from "../../scripts/browser.mjs";
+import { newPage } from "./newPage.ts";
 import { probeWorker } from "./probe.ts";
 
 describe("the built page in Chromium", () => {
@@ -10,7 +11,7 @@ describe("the built page in Chromium", () => {
 
   beforeAll(async () => {
     browser = await launchBrowser();
-    page = await browser.newPage();
+    page = await newPage(browser);
     page.on("console", (message) => {
       if (message.type() === "error") complaints.push(message.text());
     });
