@@ -178,7 +178,7 @@ describe("the page's store", () => {
   it("offers nothing of a run whose GPU was lost, and keeps what an earlier run made", async () => {
     const { worker, store } = opened({ intervalMs: 30 });
     await reaches(store, "ready");
-    void state(store).train();
+    const lost = state(store).train();
     await until(store, ({ last }) => last !== undefined);
     worker.lose({ ok: false, code: "device-lost", message: "The GPU was lost.", remedy: "Try again." });
     await until(store, ({ problem }) => problem !== undefined);
@@ -189,7 +189,7 @@ describe("the page's store", () => {
       undefined,
     ]);
     // The outcome of the lost run, which comes later, changes nothing.
-    await new Promise((resolve) => setTimeout(resolve, 150));
+    await lost;
     expect(state(store).phase).toBe("choosing");
 
     await state(store).train();

@@ -27,16 +27,21 @@ it("goes on after a pause as if there had been none", async () => {
 
   valueIn(await host.open(request(), ignore));
   const seen: Report[] = [];
-  const first = await host.train(ignore, (reports) => {
-    seen.push(...reports);
-    if (seen.some(({ step }) => step >= 7)) host.pause();
-  });
-  const pausedAt = valueIn(first).steps;
-  expect(first).toEqual({
-    ok: true,
-    value: { steps: pausedAt, finished: false, best: undefined, adapterStep: pausedAt },
-  });
-  expect(pausedAt).toBeGreaterThanOrEqual(7);
+  let pausedAt = 0;
+  while (pausedAt < 7) {
+    // Paused at its first report, which comes at once: a fast device would be done by the next.
+    const paused = await host.train(ignore, (reports) => {
+      seen.push(...reports);
+      void host.pause();
+    });
+    const { steps } = valueIn(paused);
+    expect(paused).toEqual({
+      ok: true,
+      value: { steps, finished: false, best: undefined, adapterStep: steps },
+    });
+    expect(steps).toBeGreaterThan(pausedAt);
+    pausedAt = steps;
+  }
   expect(pausedAt).toBeLessThan(30);
   const halfway = await adapter();
   const second = await host.train(ignore, (reports) => seen.push(...reports));
