@@ -87,8 +87,12 @@ function described(
   return { role: "described", schema, expected, default: null, description };
 }
 
-const INITIALISED_OTHERWISE =
-  "initial values that are computed from data or for quantised weights are not built";
+/** How init_lora_weights is computed. Of an adapter that is loaded it says nothing: PEFT keeps it when it converts one. */
+function startConfig(description: string, fallback: Json = null): LoraField {
+  const reason = "initial values that are computed from data or for quantised weights are not built";
+  return { ...absent(reason, description, fallback), loaded: anything };
+}
+
 const OTHER_METHOD = "this variant of LoRA is not built";
 
 export const LORA_FIELDS = {
@@ -253,10 +257,10 @@ export const LORA_FIELDS = {
   layer_replication: absent("stacking layers anew is not built yet", "Layers to stack anew."),
   alora_invocation_tokens: absent(OTHER_METHOD, "Activated LoRA's invocation."),
   megatron_config: absent("Megatron's layers do not exist here", "Megatron's configuration."),
-  loftq_config: absent(INITIALISED_OTHERWISE, "LoftQ's configuration.", {}),
-  eva_config: { ...absent(INITIALISED_OTHERWISE, "EVA's configuration."), loaded: anything },
-  corda_config: absent(INITIALISED_OTHERWISE, "CorDA's configuration."),
-  lora_ga_config: absent(INITIALISED_OTHERWISE, "LoRA-GA's configuration."),
+  loftq_config: startConfig("LoftQ's configuration.", {}),
+  eva_config: startConfig("EVA's configuration."),
+  corda_config: startConfig("CorDA's configuration."),
+  lora_ga_config: startConfig("LoRA-GA's configuration."),
   velora_config: absent(OTHER_METHOD, "VeLoRA's configuration."),
   kasa_config: absent(OTHER_METHOD, "KaSA's configuration."),
   arrow_config: absent(OTHER_METHOD, "Arrow's configuration."),

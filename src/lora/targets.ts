@@ -16,7 +16,7 @@ import type { ModuleDescriptor } from "./modules.ts";
 import { ModuleTree, nameChoices, toldOf, unmatched } from "./modules.ts";
 import { compilePythonPatterns } from "./pythonPattern.ts";
 import { selectSaved } from "./saved.ts";
-import { loraScale } from "./scale.ts";
+import { loraScale, ofRank } from "./scale.ts";
 import type { LoraTarget, Selection } from "./selection.ts";
 import { selectTokens } from "./tokens.ts";
 import { resolveTying, tiedTable, tieFactors, withTiedHead } from "./tying.ts";
@@ -253,8 +253,11 @@ function withRanks(
       refuse(context, new ConfigError("bad-value", found, "Correct lora_alpha or alpha_pattern."));
     }
     if (context.origin === "adapter" && fromBase !== null)
-      refuseUnrepeatable(module, fromBase, { r, scale }, context);
-    return { module, r, alpha, scale, hasBias: config.lora_bias, hasMagnitude: config.use_dora, fromBase };
+      refuseUnrepeatable(module, fromBase, scale, context);
+    const parts = { hasBias: config.lora_bias, hasMagnitude: config.use_dora, fromBase };
+    const target: LoraTarget = { module, r, alpha, scale, ...parts };
+    // A part of W has no higher rank than W has, whatever the settings say.
+    return fromBase === null ? target : ofRank(target, Math.min(r, full), config.use_rslora);
   });
   if (reduced.length > 0) {
     const shown =
@@ -276,9 +279,9 @@ function withRanks(
 
 /** An adapter that was saved without the part of the base that it began as: that is computed again, where it can be. */
 function refuseUnrepeatable(
-  { name, kind, inFeatures, outFeatures }: ModuleDescriptor,
+  { name, kind }: ModuleDescriptor,
   init: string,
-  { r, scale }: Pick<LoraTarget, "r" | "scale">,
+  scale: number,
   { path }: SelectionContext,
 ): void {
   const why =
@@ -286,11 +289,9 @@ function refuseUnrepeatable(
       ? "that start is random, and the file does not hold it"
       : kind === "conv1d" && init === "olora"
         ? `PEFT decomposes the Conv1D ${name} as it is stored, [in, out], and its A and B then belong to no such module`
-        : r > Math.min(inFeatures, outFeatures)
-          ? `${name} has rank ${r}, more than its weight [${outFeatures}, ${inFeatures}] can have`
-          : scale <= 0
-            ? `${name} has the scale ${scale}, and such a start is divided by its root`
-            : undefined;
+        : init === "pissa" && scale <= 0
+          ? `${name} has the scale ${scale}, and such a start is divided by its root`
+          : undefined;
   if (why === undefined) return;
   throw new ConfigError(
     "start-unknown",

@@ -101,6 +101,17 @@ describe("a loaded adapter_config.json", () => {
     }
   });
 
+  it("may keep how a start was computed of which it was freed", () => {
+    const left = {
+      ...{ corda_config: { corda_method: "ipm" }, lora_ga_config: { scale: "stable" } },
+      ...{ eva_config: { rho: 2 }, loftq_config: { loftq_bits: 4 } },
+    };
+    expect(parseAdapterConfig({ peft_type: "LORA", ...left }).config.described).toMatchObject(left);
+    for (const [key, value] of Object.entries(left)) {
+      expect(() => parseLoraConfig({ [key]: value })).toThrow(`lora.${key} is`);
+    }
+  });
+
   it("may have alphas that switch it off or take it away, as in PEFT", () => {
     const { config } = parseAdapterConfig({
       peft_type: "LORA",

@@ -119,7 +119,7 @@ describe("the head of a tied embedding", () => {
 });
 
 describe("PEFT's own file of such an adapter", () => {
-  it.each(["llama_pissa", "gpt2_pissa", "qwen2_olora"])(
+  it.each(["llama_pissa", "gpt2_pissa", "qwen2_olora", "qwen3_pissa_over"])(
     "does on the base what it did when it was trained: %s",
     async (name) => {
       const base = await openBase(
