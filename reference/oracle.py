@@ -234,10 +234,15 @@ def has_tied_factors(model: torch.nn.Module) -> bool:
     return head.lora_A["default"].weight.data_ptr() == table.lora_embedding_B["default"].data_ptr()
 
 
-def tie_factors(model: torch.nn.Module) -> None:
-    table, head = model.get_input_embeddings(), model.get_output_embeddings()
-    head.lora_A["default"].weight.data = table.lora_embedding_B["default"].data.t()
-    head.lora_B["default"].weight.data = table.lora_embedding_A["default"].data.t()
+def as_double(model: torch.nn.Module) -> torch.nn.Module:
+    """Turns a model in place. A head's factors that are the embedding's stay so; the conversion by itself parts them."""
+    is_tied = has_tied_factors(model)
+    model = model.double()
+    if is_tied:
+        table, head = model.get_input_embeddings(), model.get_output_embeddings()
+        head.lora_A["default"].weight.data = table.lora_embedding_B["default"].data.t()
+        head.lora_B["default"].weight.data = table.lora_embedding_A["default"].data.t()
+    return model
 
 
 def to_float64(model: torch.nn.Module) -> torch.nn.Module:
@@ -245,11 +250,7 @@ def to_float64(model: torch.nn.Module) -> torch.nn.Module:
 
     The rotary tables stay rounded to f32: they belong to the model's definition.
     """
-    is_tied = has_tied_factors(model)
-    model = model.double()
-    if is_tied:
-        # The conversion has parted them.
-        tie_factors(model)
+    model = as_double(model)
     model.base_model.model.set_attn_implementation("sdpa")  # eager takes the softmax in f32
 
     def forward(self, x):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from bases import write_json
-from oracle import DUMPS, tie_factors
+from oracle import DUMPS, as_double
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora.layer import LoraLayer
 from peft.utils.other import ModulesToSaveWrapper, TrainableTokensWrapper
@@ -165,18 +165,15 @@ def stacked_logits(base: str, weights: Weights, stack: list[tuple[list[Change], 
     return logits_of(model, ids)
 
 
-def make(drawing: Drawing, folder: Path) -> list[Change]:
-    """One adapter, its logits, and what it makes of its base."""
+def make(drawing: Drawing, folder: Path) -> torch.nn.Module:
+    """One adapter and its logits; PEFT's model that has opened it again."""
     torch.manual_seed(drawing.random.randrange(2**31))
     model = get_peft_model(load(drawing.base), LoraConfig(**drawing.lora()))
     save(model, folder, drawing.random)
     model = PeftModel.from_pretrained(load(drawing.base), folder / "adapter").eval()
     ids = [drawing.random.randrange(drawing.vocabulary) for _ in range(TOKENS)]
     write_json(folder / "case.json", {"base": drawing.base, "ids": ids, "logits": logits_of(model, ids)})
-    model = model.double()
-    tie_factors(model)
-    with torch.no_grad():
-        return changes_of(model, base_weights(drawing.base))
+    return model
 
 
 def draw_stack(names: list[str], layers: int, draw: random.Random) -> list[dict]:
@@ -196,11 +193,15 @@ def main() -> None:
     for index in range(given.count):
         drawing = Drawing(given.seed, index)
         try:
-            changes = make(drawing, given.out / drawing.name)
-            made.setdefault(drawing.base, {})[drawing.name] = changes
+            model = make(drawing, given.out / drawing.name)
         except Exception as refusal:
             print(f"{drawing.name:16s} refused: {type(refusal).__name__}: {str(refusal)[:150]}", flush=True)
             shutil.rmtree(given.out / drawing.name, ignore_errors=True)
+            continue
+        # What fails from here on is no refusal of PEFT's.
+        with torch.no_grad():
+            changes = changes_of(as_double(model), base_weights(drawing.base))
+        made.setdefault(drawing.base, {})[drawing.name] = changes
     draw = random.Random(given.seed)
     stacks = []
     for base, adapters in made.items():
