@@ -24,9 +24,9 @@ const VERSIONS = [2, 3];
 /** A key or a tensor costs more memory than the few bytes that a file can name one with; real files hold hundreds. */
 export const MAX_KEYS = 10_000;
 export const MAX_TENSORS = 8192;
-export const MAX_KEY_BYTES = 65_535;
+const MAX_KEY_BYTES = 65_535;
 export const MAX_STRING_BYTES = 10_000_000;
-export const MAX_ARRAY_LENGTH = 1_000_000;
+const MAX_ARRAY_LENGTH = 1_000_000;
 const MAX_NESTING = 4;
 /** Arrays within arrays, in one file. */
 const MAX_INNER_ARRAYS = 10_000;

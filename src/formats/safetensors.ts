@@ -7,7 +7,7 @@ import { exactly, readTensor } from "./sources.ts";
 export const MAX_HEADER_BYTES = 25_000_000;
 /** A tensor costs us more than the fifty bytes that a header can name one with; real files hold a few thousand. */
 export const MAX_TENSORS = 32_768;
-export const MAX_METADATA_KEYS = 10_000;
+const MAX_METADATA_KEYS = 10_000;
 const MAX_RANK = 16;
 const NOT_SAFETENSORS = "Download the file again, or save the model anew with save_pretrained().";
 

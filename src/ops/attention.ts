@@ -37,7 +37,7 @@ interface Tiling {
 }
 
 /** What each form is for stands in shaders/attention.wgsl. Two sums a feature make backward_key's slice narrower. */
-export const attentionTilings: Readonly<Record<DeviceClass, Tiling>> = {
+const attentionTilings: Readonly<Record<DeviceClass, Tiling>> = {
   software: { sumsInMemory: true, quads: { forward: 8, backward_query: 8, backward_key: 4 }, lanes: 8 },
   gpu: { sumsInMemory: false, quads: { forward: 8, backward_query: 8, backward_key: 4 }, lanes: 64 },
 };

@@ -27,7 +27,7 @@ export interface DataTables {
 type Arranging = Pick<ShapeOptions, "faulty" | "made">;
 
 /** How a run file wants files read. */
-export function formatOf({ data_format: format }: TrainConfig): ReadOptions["format"] {
+function formatOf({ data_format: format }: TrainConfig): ReadOptions["format"] {
   return format === "auto" ? undefined : format;
 }
 

@@ -27,7 +27,7 @@ export type TrainField = { description: string } & (
   | { kind: "patterns"; default: null }
 );
 
-export const SCHEDULES = ["constant", "linear", "cosine", "constant_with_warmup"] as const;
+const SCHEDULES = ["constant", "linear", "cosine", "constant_with_warmup"] as const;
 export type Schedule = (typeof SCHEDULES)[number];
 
 export interface TrainConfig extends BestSettings, GroupedTrainConfig {

@@ -4,17 +4,12 @@ import type { FoundTemplate } from "../data/chat.ts";
 import { bytesFileSet } from "../formats/sources.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Kernels } from "../gpu/kernels.ts";
-import { withRequiresGrad } from "../lora/requiresGrad.ts";
-import type { Selection } from "../lora/selection.ts";
 import type { Adapter } from "../lora/strength.ts";
-import { selectModules } from "../lora/targets.ts";
-import type { Model } from "../models/model.ts";
-import { AdaptedModel } from "./adaptedModel.ts";
+import type { AdaptedModel } from "./adaptedModel.ts";
 import type { AdapterSource } from "./adapterFolder.ts";
 import { type AnswerOptions, answersOf } from "./answers.ts";
-import { Audit } from "./audit.ts";
+import type { Audit } from "./audit.ts";
 import type { Best } from "./best.ts";
-import { Evaluator } from "./evaluator.ts";
 import type { ExportFormat } from "./exportFiles.ts";
 import {
   type Exportable,
@@ -23,21 +18,20 @@ import {
   exportChecked,
   exportChoices,
 } from "./exports.ts";
-import { initialValues, trainedValues } from "./initialValues.ts";
+import { trainedValues } from "./initialValues.ts";
 import { logitsOf } from "./logits.ts";
 import { type OpenedAdapter, openAdapter } from "./openAdapter.ts";
 import type { OpenedBase } from "./openBase.ts";
 import { type OpenedModel, openModel } from "./openModel.ts";
+import { type PlannedRun, type PlanOptions, planRun } from "./planRun.ts";
 import type { Prompt } from "./prompts.ts";
 import type { Report, StepReport } from "./reports.ts";
-import type { RunConfig } from "./runFile.ts";
 import { type RowSources, type RunTokens, tokeniseRun } from "./runTokens.ts";
-import { Sampler } from "./sampler.ts";
 import { checkPrompts, type SelfCheck } from "./selfCheck.ts";
-import { type PlannedRun, type SessionSummary, summarise } from "./sessionSummary.ts";
+import { type SessionSummary, summarise } from "./sessionSummary.ts";
 import { type ExportFacts, trainedFiles } from "./trainedFiles.ts";
-import { type Progress, Trainer } from "./trainer.ts";
-import { Watch } from "./watch.ts";
+import type { Trainer } from "./trainer.ts";
+import type { Watch } from "./watch.ts";
 
 export interface SessionSources extends RowSources {
   /** The model as it was opened before, where others read its tensors too. */
@@ -82,35 +76,17 @@ export class Session {
     gpu: Gpu,
     kernels: Kernels,
     sources: SessionSources,
-    options: { readonly onProgress?: Progress | undefined; readonly submitMs?: number | undefined } = {},
+    options: PlanOptions = {},
   ): Promise<Session> {
     const { run } = sources;
     const opened = sources.base?.opened ?? (await openModel(sources.model));
-    const { model } = opened;
     const tokens = await tokeniseRun(opened, sources);
     const loaded = sources.adapter && (await openAdapter(sources.adapter, opened, run));
-    const selection = selectionOf(model, run, loaded);
-    const adapted = new AdaptedModel({
-      gpu,
-      kernels,
-      model,
-      frozen: sources.base?.frozen,
-      selection,
-      loraDropout: (loaded?.files.config ?? run.lora).lora_dropout,
-      initial: initialValues(model, selection, run, loaded?.adapter),
-    });
-    const { train } = run;
-    const { samples } = train;
-    const trainer = new Trainer({ adapted, train, rows: tokens.rows.rows, ...options });
-    const watch = new Watch({
-      ...{ adapted, train, steps: trainer.steps },
-      evaluator: tokens.heldOut && new Evaluator(adapted, tokens.heldOut.rows),
-      sampler: samples ? new Sampler(adapted, opened, samples, tokens.sampled) : undefined,
-    });
-    const planned = { adapted, trainer, watch, audit: new Audit(adapted, trainer, train), tokens };
+    const device = { gpu, kernels, frozen: sources.base?.frozen };
+    const planned = planRun(device, { opened, run, tokens, loaded }, options);
     const session = new Session(sources, opened, loaded, planned);
     // Begun while people read the summary; where it fails, `prepare` says so.
-    trainer.compile().catch(() => {});
+    planned.trainer.compile().catch(() => {});
     return session;
   }
 
@@ -286,15 +262,4 @@ export class Session {
   private checkUsable(): void {
     if (this.spoilt !== undefined) throw this.spoilt;
   }
-}
-
-/** What trains: by the adapter that is gone on from, or else by the run file. */
-function selectionOf(model: Model, { lora, train }: RunConfig, loaded: OpenedAdapter | undefined): Selection {
-  const { modelType } = model.config;
-  const chosen =
-    loaded?.adapter.selection ??
-    selectModules(model.modules, lora, { modelType, origin: "run", path: "lora" });
-  const { requires_grad } = train;
-  if (!requires_grad) return chosen;
-  return withRequiresGrad(chosen, model.namedParameters(), requires_grad, { path: "train" });
 }

@@ -1,11 +1,8 @@
 /** What people are told of a run before its first step. */
 import type { TokenisedRows } from "../data/cutRows.ts";
-import type { AdaptedModel } from "./adaptedModel.ts";
-import type { Audit } from "./audit.ts";
 import { type GroupRates, type TrainableTensor, trainableTensors } from "./parameterGroups.ts";
-import type { RunTokens } from "./runTokens.ts";
-import type { MemoryEstimate, Trainer } from "./trainer.ts";
-import type { Watch } from "./watch.ts";
+import type { PlannedRun } from "./planRun.ts";
+import type { MemoryEstimate } from "./trainer.ts";
 
 export interface SessionSummary {
   readonly modelType: string;
@@ -23,15 +20,6 @@ export interface SessionSummary {
   /** Rows that are held out, where there are any. */
   readonly heldOut: TokenisedRows | undefined;
   readonly warnings: readonly string[];
-}
-
-/** What a run consists of, planned and not yet on the device. */
-export interface PlannedRun {
-  readonly adapted: AdaptedModel;
-  readonly trainer: Trainer;
-  readonly watch: Watch;
-  readonly audit: Audit;
-  readonly tokens: RunTokens;
 }
 
 /** `warnings` are those of the adapter that was loaded. */

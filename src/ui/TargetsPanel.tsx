@@ -88,7 +88,7 @@ function aboutWords(hasAdapter: boolean, locked: boolean): string {
   return "Tick what LoRA is to adapt. Memory counts the values, their gradients and AdamW's two moments; with a + it is what a module would add. What has no box is no matrix: modules_to_save, under Advanced, trains it whole.";
 }
 
-export function Faults({ faults }: { faults: readonly PreviewFault[] }) {
+function Faults({ faults }: { faults: readonly PreviewFault[] }) {
   if (faults.length === 0) return null;
   return (
     <ul className="faults small" aria-label="What is wrong with the choice of modules">

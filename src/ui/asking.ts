@@ -84,7 +84,7 @@ const CHECK_TOKENS = 24;
 /** So many at once, so that a download need not wait for all of them. */
 const CHECK_CHUNK = 64;
 
-export function promptOf(text: string, form: PromptForm): Prompt {
+function promptOf(text: string, form: PromptForm): Prompt {
   return form === "text" ? { text } : { messages: [{ role: "user", content: text }] };
 }
 

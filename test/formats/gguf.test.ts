@@ -10,6 +10,7 @@ import { MAX_HEADER_BYTES } from "../../src/formats/gguf-cursor.ts";
 import { GGUF_TYPES, type GgufType, type GgufValue } from "../../src/formats/gguf-values.ts";
 import { type GgufTensorToWrite, writeGguf } from "../../src/formats/gguf-writer.ts";
 import { arraySource } from "../../src/formats/sources.ts";
+import { wholeNumber } from "../harness/random.ts";
 import { cpuMs, SECOND_MS } from "../harness/second.ts";
 
 const fixture = (name: string) => new Uint8Array(readFileSync(new URL(`fixtures/${name}`, import.meta.url)));
@@ -529,11 +530,7 @@ describe("writing", () => {
 describe("a mutated file", () => {
   it("is read or refused with a FormatError, never anything else", async () => {
     const seed = Number(process.env.GRAFT_SEED ?? 20240611);
-    let state = seed >>> 0;
-    const random = (below: number) => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      return Math.floor((state / 2 ** 32) * below);
-    };
+    const random = wholeNumber(seed);
     const original = fixture("every_type.gguf");
     const headerBytes = 1400;
     let refused = 0;

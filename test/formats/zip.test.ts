@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { FormatError } from "../../src/base/errors.ts";
 import { arraySource } from "../../src/formats/sources.ts";
 import { openZip } from "../../src/formats/zip.ts";
+import { wholeNumber } from "../harness/random.ts";
 
 const text = (value: string) => new TextEncoder().encode(value);
 const long = text("to be or not to be ".repeat(500));
@@ -117,11 +118,7 @@ describe("a zip archive", () => {
 
   it("that was damaged anywhere is read or refused by name", async () => {
     const seed = Math.floor(Math.random() * 2 ** 32);
-    let state = seed;
-    const random = (below: number) => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      return Math.floor((state / 2 ** 32) * below);
-    };
+    const random = wholeNumber(seed);
     const bytes = archive({ run: { "config.json": long, "weights.bin": new Uint8Array(3000) } });
     for (let i = 0; i < 2000; i++) {
       const spoilt = bytes.slice(0, random(8) === 0 ? random(bytes.length) : undefined);

@@ -3,15 +3,8 @@ import { Graph } from "../../src/graph/graph.ts";
 import { makePlan, type Plan } from "../../src/graph/plan.ts";
 import type { Dim, Node, Op, Value } from "../../src/graph/value.ts";
 import { add } from "../../src/ops/add.ts";
+import { wholeNumber } from "../harness/random.ts";
 import { traits } from "./traits.ts";
-
-function random(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
 
 /** An operation that says which node a dispatch comes from, so that a plan can be followed by hand. */
 const anything: Op<unknown> = {
@@ -30,7 +23,7 @@ const anything: Op<unknown> = {
 
 /** A program of many sizes, with values read late and in-place updates of all kinds, some of them unread. */
 function randomGraph(seed: number): Graph {
-  const next = random(seed);
+  const next = wholeNumber(seed);
   const graph = new Graph(50, 5);
   const values: Value[] = [
     graph.input("a", [graph.tokens, 8], "f32"),

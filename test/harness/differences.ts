@@ -1,3 +1,5 @@
+import { uniform } from "./random.ts";
+
 /** Central differences in float64, against which every oracle's backward is held. */
 export function centralDifferences(
   scalar: (x: Float64Array) => number,
@@ -27,9 +29,6 @@ export function relativeError(actual: Float64Array, expected: Float64Array): num
 
 /** Values in about [-1, 1), seeded, for float64 oracles. */
 export function sequence(count: number, seed: number): Float64Array {
-  let state = seed >>> 0;
-  return Float64Array.from({ length: count }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return (state / 2 ** 32 - 0.5) * 2;
-  });
+  const next = uniform(seed);
+  return Float64Array.from({ length: count }, () => (next() - 0.5) * 2);
 }

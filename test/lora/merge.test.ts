@@ -1,4 +1,5 @@
 /** What merging makes of single tensors. Whole checkpoints against PEFT's: reference/verify_merged.py. */
+
 import { describe, expect, it } from "vitest";
 import type { StoredTensor } from "../../src/base/bytes.ts";
 import type { JsonObject } from "../../src/base/json.ts";
@@ -10,13 +11,11 @@ import { mergedTensors, type RowTensor, rowBlocks } from "../../src/lora/merge.t
 import type { ModuleDescriptor } from "../../src/lora/modules.ts";
 import type { Selection } from "../../src/lora/selection.ts";
 import { selectModules } from "../../src/lora/targets.ts";
+import { uniform } from "../harness/random.ts";
 
 const seed = Number(process.env.GRAFT_SEED ?? Math.floor(Math.random() * 2 ** 32));
-let state = seed;
-const random = () => {
-  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-  return state / 2 ** 31 - 1;
-};
+const next = uniform(seed);
+const random = () => 2 * next() - 1;
 const numbers = (count: number) => Float32Array.from({ length: count }, random);
 const count = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
 

@@ -1,4 +1,5 @@
 /** What adapters at strengths, and several together, make of a base: against their definitions in float64. */
+
 import { expect, it } from "vitest";
 import type { StoredTensor } from "../../src/base/bytes.ts";
 import type { JsonObject } from "../../src/base/json.ts";
@@ -13,13 +14,11 @@ import { plainFactors } from "../../src/lora/plainLora.ts";
 import { stackAdapters } from "../../src/lora/stack.ts";
 import type { Adapter, AdapterPart, BaseParameters } from "../../src/lora/strength.ts";
 import { selectModules } from "../../src/lora/targets.ts";
+import { uniform } from "../harness/random.ts";
 
 const seed = Number(process.env.GRAFT_SEED ?? Math.floor(Math.random() * 2 ** 32));
-let state = seed;
-const random = () => {
-  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-  return state / 2 ** 31 - 1;
-};
+const next = uniform(seed);
+const random = () => 2 * next() - 1;
 const count = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
 const numbers = (shape: readonly number[]) => Float32Array.from({ length: count(shape) }, random);
 
