@@ -74,8 +74,8 @@ async function main(): Promise<void> {
   const uses: AdapterUse[] = [];
   console.log(`model      ${files.label}, on ${node.description}`);
   for (const { source, strength } of adapters) {
-    const { id, label, fit } = await shelf.open(source);
-    console.log(`adapter    ${label} at ${strength}`);
+    const { id, label, baseModel, fit } = await shelf.open(source);
+    console.log(`adapter    ${label} at ${strength}${baseModel === null ? "" : `, made for ${baseModel}`}`);
     for (const warning of fit.ok ? fit.value.warnings : []) console.log(`note       ${warning}`);
     uses.push({ id, strength, layersOff: given.layersOff, isRestOff: given.isRestOff });
   }

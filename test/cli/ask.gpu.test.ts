@@ -38,6 +38,8 @@ it("answers as the base, with an adapter in a zip, and with several at strengths
   writeFileSync(zip, zipSync(Object.fromEntries(files)));
   const tuned = ask(...prompts, "--adapter", zip);
   expect(tuned.answers).not.toEqual(base.answers);
+  // The base that it names may be another than the one that is asked.
+  expect(tuned.stdout).toMatch(/^adapter {4}a\.zip at 1, made for .+$/m);
   // Twice a half is a whole, up to rounding.
   const halves = ["--adapter", `${adapter}:0.5`, "--adapter", `${zip}:0.5`];
   expect(ask(...prompts, ...halves).answers).toEqual(tuned.answers);
