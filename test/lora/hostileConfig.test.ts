@@ -22,10 +22,10 @@ it.each<[string, Record<string, Json>]>([
   ["a thousand heavy patterns for modules to save", { modules_to_save: many(1000, heavy) }],
   ["a thousand heavy patterns for layers", { layers_pattern: many(1000, heavy), layers_to_transform: [0] }],
   [
-    "100 000 names for alphas",
+    "50 000 names for alphas",
     {
       alpha_pattern: record(
-        many(100_000, (i) => `q${i}_proj`),
+        many(50_000, (i) => `q${i}_proj`),
         2,
       ),
     },
