@@ -23,7 +23,7 @@ from oracle import DUMPS, as_double
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora.layer import LoraLayer
 from peft.utils.other import ModulesToSaveWrapper, TrainableTokensWrapper
-from random_runs import Drawing, arguments
+from random_runs import Drawing, arguments, decompose_exactly
 from transformers import AutoModelForCausalLM
 
 TOKENS = 9
@@ -189,6 +189,7 @@ def draw_stack(names: list[str], layers: int, draw: random.Random) -> list[dict]
 
 def main() -> None:
     given = arguments(__doc__)
+    decompose_exactly()
     made: dict[str, dict[str, list[Change]]] = {}
     for index in range(given.count):
         drawing = Drawing(given.seed, index)
