@@ -85,7 +85,7 @@ function statusWords(state: PageState): string {
       if (choices.data.kind === "written" && choices.text.trim() === "")
         return "Write or paste some text to begin.";
       if (dataProblem) return "The rows need a decision: see Data.";
-      return problem ? "Try again, or choose other files." : "Choose a model and data to begin.";
+      return problem ? "Change what did not work, or try again." : "Choose a model and data to begin.";
     case "opening":
       return "Reading the files…";
     case "ready":

@@ -272,24 +272,28 @@ function Inside({ adapters, held, facts }: HeldProps & { facts: OpenedAdapterFac
 /** Most of a config is what PEFT takes anyway: what differs comes first. */
 function Settings({ config }: { config: JsonObject }) {
   return (
-    <Scroll label="Settings">
-      <table aria-label="Settings beyond PEFT's defaults">
-        <tbody>
-          {beyondDefaults(config).map(([key, value]) => (
-            <tr key={key}>
-              <th scope="row" className="mono">
-                {key}
-              </th>
-              <td>{writeValue(value)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+    <>
+      <Scroll label="Settings">
+        <table className="stated" aria-label="Settings beyond PEFT's defaults">
+          <tbody>
+            {beyondDefaults(config).map(([key, value]) => (
+              <tr key={key}>
+                <th scope="row" className="mono">
+                  {key}
+                </th>
+                <td>{writeValue(value)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </Scroll>
       <details>
         <summary>The whole adapter_config.json</summary>
-        <pre className="mono">{JSON.stringify(config, null, 2)}</pre>
+        <Scroll label="The whole adapter_config.json">
+          <pre className="mono">{JSON.stringify(config, null, 2)}</pre>
+        </Scroll>
       </details>
-    </Scroll>
+    </>
   );
 }
 

@@ -1,4 +1,5 @@
 import { Button } from "@radix-ui/themes";
+import { useState } from "react";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import { AdapterChoosers } from "./AdapterChoosers.tsx";
@@ -21,8 +22,7 @@ export function SettingsPanel({ store }: { store: StoreApi<PageState> }) {
     store,
     (state) => !state.settingsAreOwn || sameSettings(state.settings, recommendedFor(state.choices)),
   );
-  const adapter = useStore(store, ({ choices }) => choices.adapter);
-  const { choose, goOnFrom, useRecommended, readRun } = store.getState();
+  const { useRecommended, readRun } = store.getState();
   return (
     <Panel
       title="Settings"
@@ -69,15 +69,34 @@ export function SettingsPanel({ store }: { store: StoreApi<PageState> }) {
           />
         </div>
         <h3>An adapter to go on from</h3>
-        <div className="choosers">
-          <AdapterChoosers
-            optional
-            chosen={adapter}
-            onChoose={goOnFrom}
-            onClear={() => choose({ adapter: undefined })}
-          />
-        </div>
+        <GoOnFrom store={store} />
       </details>
     </Panel>
+  );
+}
+
+function GoOnFrom({ store }: { store: StoreApi<PageState> }) {
+  const adapter = useStore(store, ({ choices }) => choices.adapter);
+  const { choose } = store.getState();
+  /** How many were given last. */
+  const [given, setGiven] = useState(0);
+  return (
+    <div className="choosers">
+      <AdapterChoosers
+        optional
+        chosen={adapter}
+        onChoose={(sources) => {
+          setGiven(sources.length);
+          if (sources.length === 1) choose({ adapter: sources[0] });
+        }}
+        onClear={() => choose({ adapter: undefined })}
+      />
+      {given > 1 && (
+        <p role="alert" className="small">
+          {given} adapters were given; a run goes on from one. Choose one of them. Under Adapters they answer
+          together.
+        </p>
+      )}
+    </div>
   );
 }

@@ -1,5 +1,5 @@
 /** What is trained, on what, and how: with each choice the run is planned anew. */
-import { type Failure, failure } from "../base/errors.ts";
+import { failure } from "../base/errors.ts";
 import { readJsonObject } from "../base/read-json.ts";
 import { blobSource } from "../formats/sources.ts";
 import { bundledSetOf, FIRST_CHOICES, recommendedFor } from "./material.ts";
@@ -40,11 +40,6 @@ export function choicesSlice({ worker, opens, open }: SliceParts): Slice<Choices
           ...(isOtherData ? { facts: undefined, dataProblem: undefined } : {}),
         });
         void open("text" in choice || "ownRows" in choice ? TYPING_MS : 0);
-      },
-      goOnFrom: (adapters) => {
-        const [adapter, ...others] = adapters;
-        if (others.length === 0) get().choose({ adapter });
-        else set({ problem: severalAdapters(adapters.length) });
       },
       read: (reading) => {
         set({ choices: { ...get().choices, reading: { ...get().choices.reading, ...reading } } });
@@ -103,13 +98,5 @@ export function choicesSlice({ worker, opens, open }: SliceParts): Slice<Choices
         }
       },
     };
-  };
-}
-
-function severalAdapters(count: number): Failure {
-  return {
-    ...{ ok: false, code: "several-adapters" },
-    message: `${count} adapters were chosen; a run goes on from one.`,
-    remedy: "Choose one of them. Under Adapters they can be opened together.",
   };
 }

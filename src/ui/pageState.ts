@@ -1,7 +1,6 @@
 /** What the page knows and can do, in the slices that the store is made of (store.ts). */
 import type { Json, JsonObject } from "../base/json.ts";
 import type {
-  AdapterSource,
   AuditReport,
   DataEdit,
   DataFacts,
@@ -43,8 +42,6 @@ export interface ChoicesSlice {
   /** Why there are none, or why they cannot be trained on as they are. */
   readonly dataProblem: Failure | undefined;
   choose(choice: Partial<Choices>): void;
-  /** Adapters as they were given: a run goes on from one. */
-  goOnFrom(adapters: readonly AdapterSource[]): void;
   /** Says how rows are read, by the run file's keys. */
   read(reading: Reading): void;
   /** Changes rows; undefined where that could be done. */

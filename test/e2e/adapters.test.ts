@@ -1,5 +1,5 @@
 /** A person trains, opens what was downloaded, and asks with it: at strengths, without layers, two at once. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser, Locator } from "playwright-core";
@@ -151,7 +151,12 @@ it("trains on from it", async () => {
   await session.page.getByText("Advanced", { exact: true }).click();
   await session.button("Remove: Adapter files").click();
   await session.page.getByText("What the adapter that you go on from trains.").waitFor({ state: "hidden" });
-  await session.page.getByLabel(/^Adapter files/).setInputFiles(zip);
+  const files = session.page.getByLabel(/^Adapter files/);
+  const other = join(folder, "other.gguf");
+  writeFileSync(other, "");
+  await files.setInputFiles([zip, other]);
+  await session.page.getByText("2 adapters were given; a run goes on from one.").waitFor();
+  await files.setInputFiles(zip);
   await session.says("Ready to train.");
   await session.page.getByText("What the adapter that you go on from trains.").waitFor();
   expect(session.complaints).toEqual([]);

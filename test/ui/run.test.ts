@@ -135,17 +135,6 @@ describe("the page's store", () => {
     expect([state(store).phase, worker.opened.length]).toEqual(["done", opens]);
   });
 
-  it("goes on from one adapter, as files or a folder, and says so where several were given", async () => {
-    const { worker, store } = opened({});
-    const [one, two] = ["one.zip", "two.gguf"].map((name) => new File([], name));
-    state(store).goOnFrom([one!]);
-    await until(store, ({ phase }) => phase === "ready");
-    expect(worker.opened.at(-1)!.adapter).toBe(one);
-    state(store).goOnFrom([one!, two!]);
-    expect(state(store).problem?.message).toBe("2 adapters were chosen; a run goes on from one.");
-    expect(state(store).choices.adapter).toBe(one);
-  });
-
   it("knows which step the adapter is of where a run ends with its best", async () => {
     const best = { step: 2, metric: "eval_loss", value: 2.5 } as const;
     const { store } = opened({ ending: { best, adapterStep: 2 } });
