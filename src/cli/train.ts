@@ -180,7 +180,7 @@ async function main(): Promise<void> {
     const perSecond = session.reports.reduce((sum, { tokens }) => sum + tokens, 0) / (last.elapsed_ms / 1000);
     console.log(
       `done       ${last.step} steps, loss ${first.loss.toFixed(4)} → ${last.loss.toFixed(4)}, ` +
-        `${perSecond.toFixed(0)} trained tokens a second`,
+        `${Number(perSecond.toPrecision(3))} trained tokens a second`,
     );
   }
   const { best, adapterStep, steps } = session.outcome;

@@ -325,7 +325,7 @@ function Changes({ held: { changes } }: { held: HeldAdapter }) {
               <td>{shortNumber(one.change)}</td>
               <td>
                 {one.base > 0 ? percent(one.change, one.base) : "—"}
-                <span className="share" style={{ width: `${(100 * share(one)) / most}%` }} />
+                <span className="share-bar" style={{ width: `${(100 * share(one)) / most}%` }} />
               </td>
             </tr>
           ))}

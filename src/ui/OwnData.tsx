@@ -104,7 +104,7 @@ function Amiss({ store }: StoreProps) {
       )}
       {isFaulty && !skips && facts.train > 0 && (
         <Button size="1" variant="soft" onClick={() => choose({ skipsFaulty: true })}>
-          Go on with the {rowsWord(facts.train + (facts.heldOut ?? 0))} that are good
+          Go on with the {rowsWord(facts.train + (facts.heldOut ?? 0))} that can be used
         </Button>
       )}
       {isFaulty && <Faults facts={facts} skips={skips} />}

@@ -111,7 +111,7 @@ describe("a new user's own rows", () => {
     for (const line of ["line 6", "line 11", "line 23"]) {
       expect(await page.locator(".faults").innerText()).toContain(line);
     }
-    await page.getByRole("button", { name: "Go on with the 20 rows that are good" }).click();
+    await page.getByRole("button", { name: "Go on with the 20 rows that can be used" }).click();
     await page.getByText("18 rows to train on, 2 held out").waitFor();
     await page.getByText("3 rows left out").waitFor();
     await train();
