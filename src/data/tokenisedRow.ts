@@ -1,4 +1,3 @@
-/** A row as a run reads it. */
 /** A row ready to train on. Every token but the first is a target, unless `trained` says which are. */
 export interface TokenisedRow {
   readonly ids: Uint32Array;

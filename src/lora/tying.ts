@@ -75,7 +75,10 @@ export function resolveTying(tree: ModuleTree, config: LoraConfig, context: Sele
   if (isSaved) {
     const modules_to_save = inPlaceOfHead(saved!, table, head.name, path);
     return {
-      ...{ config: { ...config, modules_to_save }, shares: "table", adaptsHead: false, warnings: [] },
+      config: { ...config, modules_to_save },
+      shares: "table",
+      adaptsHead: false,
+      warnings: [],
       named: (chosen) => ({ ...chosen, modulesToSave: knownTied(modules_to_save, head) }),
     };
   }
