@@ -38,6 +38,17 @@ async function shoot(page, state) {
 }
 
 /**
+ * To another view: the one before stays until it is drawn, and both have fields of the same name.
+ *
+ * @param {import("playwright-core").Page} page
+ * @param {string} name
+ */
+async function view(page, name) {
+  await page.getByRole("tab", { name }).click();
+  await page.getByRole("tabpanel", { name }).waitFor();
+}
+
+/**
  * @param {import("playwright-core").Page} page
  * @param {string | RegExp} words
  */
@@ -97,7 +108,7 @@ await page.getByRole("button", { name: /^Go on with/ }).waitFor();
 await shoot(page, "faulty");
 await page.getByRole("button", { name: /^Go on with/ }).click();
 await says(page, "Ready to train.");
-await page.getByRole("tab", { name: "Data" }).click();
+await view(page, "Data");
 await page
   .getByText(/tokens, \d+ of them learnt/)
   .first()
@@ -107,7 +118,7 @@ await cut.focus();
 for (let i = 0; i < 30; i++) await page.keyboard.press("ArrowLeft");
 await says(page, "Ready to train.");
 await shoot(page, "rows");
-await page.getByRole("tab", { name: "Train" }).click();
+await view(page, "Train");
 await page.getByRole("button", { name: "Use what is recommended" }).click();
 await page.getByRole("radio", { name: "Capitals of sixty countries" }).click();
 await says(page, "Ready to train.");
@@ -121,7 +132,7 @@ await shoot(page, "training");
 await says(page, /^Done/);
 await page.getByRole("button", { name: "Score again" }).waitFor();
 await shoot(page, "done");
-await page.getByRole("tab", { name: "Adapters" }).click();
+await view(page, "Adapters");
 await page.getByRole("button", { name: "Add the adapter trained here" }).click();
 await page.getByText("How far it takes each weight").click();
 await page.getByRole("table", { name: "How far it takes each weight" }).waitFor();
@@ -129,7 +140,7 @@ await page.getByRole("button", { name: "Layer 5" }).click();
 await page.getByRole("button", { name: "Ask", exact: true }).click();
 await page.getByRole("button", { name: "Ask", exact: true }).waitFor();
 await shoot(page, "adapters");
-await page.getByRole("tab", { name: "Train" }).click();
+await view(page, "Train");
 await page.getByRole("radio", { name: "Your own" }).click();
 await page.getByLabel("Text", { exact: true }).fill('{"text": "a row"}\n{"tex": "no row"}');
 await page.getByRole("alert").waitFor();

@@ -76,7 +76,7 @@ it("finds none with a run that is done, and with its exports", async () => {
 });
 
 it("finds none with adapters: one that fits, looked into, and one that does not", async () => {
-  await session.page.getByRole("tab", { name: "Adapters" }).click();
+  await session.view("Adapters");
   expect(await faults()).toEqual([]);
   await session.button("Add the adapter trained here").click();
   await session.page.getByText("How far it takes each weight").click();

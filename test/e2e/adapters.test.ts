@@ -78,7 +78,7 @@ it("answers at any strength: at 0 % the run's model is its base", async () => {
 });
 
 it("opens the zip that it made: at 100 % it answers as trained, at 0 % as the base", async () => {
-  await session.page.getByRole("tab", { name: "Adapters" }).click();
+  await session.view("Adapters");
   await session.page.getByLabel(/^Adapter files/).setInputFiles(zip);
   await card("mixed.zip").getByText("r 8, α 16 on 14 modules").waitFor();
   expect(await ask()).toEqual({ base, tuned });

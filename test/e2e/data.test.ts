@@ -34,7 +34,7 @@ afterAll(async () => {
 });
 
 async function give(files: string | string[]): Promise<void> {
-  await tab("Train");
+  await session.view("Train");
   await page.getByRole("radio", { name: "Your own" }).click();
   await page.getByLabel(/^Data files/).setInputFiles(files);
 }
@@ -51,7 +51,6 @@ async function train(): Promise<void> {
   await session.says(/^Stopped after/);
 }
 
-const tab = (name: string) => page.getByRole("tab", { name }).click();
 const row = () => page.getByRole("region", { name: /^Row / });
 
 describe("a new user's own rows", () => {
@@ -129,7 +128,7 @@ describe("the data view", () => {
     }));
     await give(write("chat.jsonl", [...rows, rows[11]].map((given) => JSON.stringify(given)).join("\n")));
     await session.says("Ready to train.");
-    await tab("Data");
+    await session.view("Data");
     await row()
       .getByText(/tokens, \d+ of them learnt/)
       .waitFor();
@@ -187,7 +186,7 @@ describe("the data view", () => {
     await page.getByText("12 rows", { exact: true }).waitFor();
     await page.getByRole("button", { name: "Undo" }).click();
     await page.getByText("13 rows", { exact: true }).waitFor();
-    await tab("Train");
+    await session.view("Train");
     await page
       .getByRole("button", { name: /^Remove (duplicates|them)/ })
       .first()
@@ -209,7 +208,7 @@ describe("a chat template of one's own", () => {
     const says = `{% if m.role == "assistant" and not loop.last %}(said){% else %}{{ m.content }}{% endif %}`;
     const ask = "{% if add_generation_prompt %}assistant: {% endif %}";
     const template = `{% for m in messages %}{{ m.role }}: ${says}\n{% endfor %}${ask}`;
-    await tab("Data");
+    await session.view("Data");
     await page.getByLabel("max_length").fill("64");
     await page.getByLabel(/^Chat template/).setInputFiles(write("forgetful.jinja", template));
     await page.getByRole("alert").first().waitFor();
@@ -219,7 +218,7 @@ describe("a chat template of one's own", () => {
     await expect.poll(() => row().locator(".token-text mark").allInnerTexts()).toEqual([" A cat."]);
     expect(await row().locator(".token-text").innerText()).toContain("(said)");
     await page.getByRole("button", { name: "Remove: Chat template" }).click();
-    await tab("Train");
+    await session.view("Train");
   });
 });
 
@@ -246,7 +245,7 @@ describe("100 000 rows of chat", () => {
       const first = Number(await progress.getAttribute("value"));
       await nextTurn();
       await expect.poll(async () => Number(await progress.getAttribute("value"))).toBeGreaterThan(first);
-      await tab("Data");
+      await session.view("Data");
       const grid = page.locator(".grid");
       for (const place of [0.1, 0.4, 0.99]) {
         await grid.evaluate((box, share) => box.scrollTo(0, share * box.scrollHeight), place);

@@ -73,6 +73,12 @@ export class TrainPage {
     return this.page.getByRole("button", { name, exact: true });
   }
 
+  /** To another view. The one before stays until it is drawn, and both have fields of the same name. */
+  async view(name: string): Promise<void> {
+    await this.page.getByRole("tab", { name }).click();
+    await this.page.getByRole("tabpanel", { name }).waitFor();
+  }
+
   /** Waits until the page says this; an alert ends the wait. */
   async says(words: string | RegExp): Promise<void> {
     const said = this.page.getByRole("status").filter({ hasText: words });
