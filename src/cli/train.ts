@@ -183,8 +183,9 @@ async function main(): Promise<void> {
         `${Number(perSecond.toPrecision(3))} trained tokens a second`,
     );
   }
-  const { best, adapterStep, steps } = session.outcome;
-  if (steps < summary.steps) console.log("           early stopping has ended the run");
+  const { best, adapterStep, diverged, steps } = session.outcome;
+  if (diverged !== undefined) console.log(`           ${diverged}`);
+  else if (steps < summary.steps) console.log("           early stopping has ended the run");
   if (best) console.log(`best       ${best.metric} ${best.value.toFixed(4)} after ${best.step} steps`);
   console.log(`adapter    ${out}, as it was after ${adapterStep} steps`);
   console.log(`read back  ${checkWords(check)}`);

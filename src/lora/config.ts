@@ -115,13 +115,12 @@ function readConfig(given: JsonObject, path: string, origin: "run" | "adapter"):
     const schema =
       origin === "adapter" && field.loaded ? field.loaded : "schema" in field ? field.schema : undefined;
     if (origin === "adapter" && key === "init_lora_weights") refuseStart(value, `${path}.${key}`);
-    if (schema)
-      checkValue(schema, value, `${path}.${key}`, {
-        expected: "expected" in field ? field.expected : "any value",
-        fallback: field.default,
-      });
-    else if (field.role === "absent") refuseAbsent(value, field, `${path}.${key}`, origin);
-    if (field.role === "setting") settings[key] = value ?? field.default;
+    const expected = "expected" in field ? field.expected : "any value";
+    const meant = schema
+      ? checkValue(schema, value, `${path}.${key}`, { expected, fallback: field.default })
+      : value;
+    if (!schema && field.role === "absent") refuseAbsent(value, field, `${path}.${key}`, origin);
+    if (field.role === "setting") settings[key] = meant ?? field.default;
     else if (Object.hasOwn(given, key)) described[key] = value;
   }
   for (const key of Object.keys(given)) {

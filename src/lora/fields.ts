@@ -49,11 +49,18 @@ function keyed<T>(value: v.GenericSchema<unknown, T>) {
   );
 }
 
+/** Starts whose names PEFT knows in capitals too. */
+const ANY_CASE = ["gaussian", "olora", "mica"];
+
 /** A start by its name, one of `names` or one that is a part of the base's weights. */
 function initialisation(...names: string[]) {
   return v.union([
     v.boolean(),
-    v.custom<string>((value) => typeof value === "string" && (names.includes(value) || isFromBase(value))),
+    v.pipe(
+      v.string(),
+      v.transform((name) => ANY_CASE.find((known) => known === name.toLowerCase()) ?? name),
+      v.check((name) => names.includes(name) || isFromBase(name)),
+    ),
   ]);
 }
 

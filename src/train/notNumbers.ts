@@ -36,10 +36,15 @@ export function checkGradient(norm: number, step: number): void {
   if (!Number.isFinite(norm)) throw diverged(step - 1, "norm of the gradient", norm);
 }
 
+/** Whether this is one of the errors by which a run that diverges is told of. */
+export function isDivergence(thrown: unknown): boolean {
+  return thrown instanceof GraftError && (thrown.code === "diverged" || thrown.code === "not-finite");
+}
+
 function diverged(steps: number, what: string, found: number): GraftError {
   return new GraftError(
     "diverged",
-    `After ${steps} ${steps === 1 ? "step" : "steps"} the ${what} is ${found}: the run has diverged, and its adapter is of no use.`,
+    `After ${steps} ${steps === 1 ? "step" : "steps"} the ${what} is ${found}: the run has diverged.`,
     "Start again with a lower learning_rate, a warm-up, or a smaller lora_alpha.",
   );
 }

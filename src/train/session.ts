@@ -20,6 +20,7 @@ import {
 } from "./exports.ts";
 import { trainedValues } from "./initialValues.ts";
 import { logitsOf } from "./logits.ts";
+import { isDivergence } from "./notNumbers.ts";
 import { type OpenedAdapter, openAdapter } from "./openAdapter.ts";
 import type { OpenedBase } from "./openBase.ts";
 import { type OpenedModel, openModel } from "./openModel.ts";
@@ -44,8 +45,10 @@ export interface SessionSources extends RowSources {
 export interface TrainOutcome {
   /** Steps taken so far. */
   readonly steps: number;
-  /** No step is left, or early stopping has ended the run. */
+  /** No step is left, early stopping has ended the run, or it diverged and ended with its best. */
   readonly finished: boolean;
+  /** What there was to be seen of it, where the run diverged. */
+  readonly diverged: string | undefined;
   /** The best evaluation so far; undefined where there was none after a step. */
   readonly best: Best | undefined;
   /** The step whose values the adapter has: the last one taken, or the best of a run that ends with that. */
@@ -68,6 +71,7 @@ export class Session {
   private isFinished = false;
   /** The step whose values were brought back, where the run ended with its best. */
   private restoredStep: number | undefined;
+  private diverged: string | undefined;
   /** What broke the run off; from then on it gives nothing away as an adapter. */
   private spoilt: unknown;
 
@@ -128,7 +132,7 @@ export class Session {
   /**
    * Trains from where it stands to the last step, or until `isStopped`, asked before each step, says so. Held-out rows
    * are evaluated and prompts are answered before the first step, every so many steps and after the last; the clock of
-   * the reports does not run meanwhile.
+   * the reports does not run meanwhile. A run that diverges ends with its best, where that was kept.
    */
   async run(onReport: (report: Report) => void, isStopped: () => boolean = () => false): Promise<void> {
     this.checkUsable();
@@ -140,13 +144,19 @@ export class Session {
       while (!this.isFinished) {
         const taken = this.reports.length;
         const isDone = await this.watch.look(taken, this.elapsed(), tell, isStopped);
-        if (isDone && (taken === this.summary.steps || this.watch.isOver)) this.finish();
+        if (isDone && (taken === this.summary.steps || this.watch.isOver))
+          this.finish(this.watch.restoreBest());
         else if (!isDone || isStopped()) break;
         else await this.train(tell, isStopped);
       }
     } catch (thrown) {
-      this.spoilt = thrown;
-      throw thrown;
+      const step = isDivergence(thrown) ? this.watch.restoreBest() : undefined;
+      if (step === undefined) {
+        this.spoilt = thrown;
+        throw thrown;
+      }
+      this.finish(step);
+      this.diverged = (thrown as Error).message;
     }
   }
 
@@ -154,7 +164,7 @@ export class Session {
   get outcome(): TrainOutcome {
     const steps = this.reports.length;
     return {
-      ...{ steps, finished: this.isFinished, best: this.watch.found },
+      ...{ steps, finished: this.isFinished, diverged: this.diverged, best: this.watch.found },
       adapterStep: this.restoredStep ?? steps,
     };
   }
@@ -250,8 +260,8 @@ export class Session {
     }
   }
 
-  private finish(): void {
-    this.restoredStep = this.watch.restoreBest();
+  private finish(restoredStep: number | undefined): void {
+    this.restoredStep = restoredStep;
     this.isFinished = true;
   }
 

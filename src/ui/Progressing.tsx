@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState } from "react";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
+import { endingWords } from "./endingWords.ts";
 import { count, duration, measured, shortNumber } from "./format.ts";
 import type { LossChart } from "./lossChart.ts";
 import { Panel } from "./Panel.tsx";
@@ -73,17 +74,8 @@ function Ending({ store }: StoreProps) {
   const outcome = useStore(store, (state) => state.outcome);
   const steps = useStore(store, ({ summary }) => summary?.steps);
   if (!outcome?.finished || steps === undefined) return null;
-  const { best, adapterStep } = outcome;
-  const isEarly = outcome.steps < steps;
-  const isBest = best !== undefined && adapterStep < outcome.steps;
-  if (!isEarly && !isBest) return null;
-  return (
-    <p>
-      {isEarly && `Early stopping has ended the run after ${count(outcome.steps)} of ${count(steps)} steps. `}
-      {isBest &&
-        `The adapter is that of step ${count(adapterStep)}, the best by ${best.metric} (${loss(best.value)}).`}
-    </p>
-  );
+  const words = endingWords(outcome, steps);
+  return words === "" ? null : <p>{words}</p>;
 }
 
 function Figure({ name, value, of }: { name: string; value: string; of?: string }) {

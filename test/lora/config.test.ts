@@ -101,6 +101,14 @@ describe("a loaded adapter_config.json", () => {
     }
   });
 
+  it("may write its start in capitals where PEFT lets it", () => {
+    const startOf = (init: string) =>
+      parseAdapterConfig({ peft_type: "LORA", init_lora_weights: init }).config.init_lora_weights;
+    expect(["Gaussian", "OLoRA", "MiCA"].map(startOf)).toEqual(["gaussian", "olora", "mica"]);
+    for (const init of ["EVA", "PiSSA", "Orthogonal"])
+      expect(() => startOf(init)).toThrow("init_lora_weights");
+  });
+
   it("may keep how a start was computed of which it was freed", () => {
     const left = {
       ...{ corda_config: { corda_method: "ipm" }, lora_ga_config: { scale: "stable" } },

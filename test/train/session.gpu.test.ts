@@ -174,6 +174,7 @@ describe("the best", () => {
     expect(session.outcome).toEqual({
       steps: 10,
       finished: true,
+      diverged: undefined,
       best: { step: best.step, metric: "eval_loss", value: best.eval_loss },
       adapterStep: best.step,
     });
@@ -185,6 +186,30 @@ describe("the best", () => {
     expect(Buffer.compare(files.get("adapter_model.safetensors")!, adapter)).toBe(0);
     session.destroy();
     expect(gpu.totalBytes()).toBe(BLOCK_BYTES);
+  });
+
+  it("is what a run ends with that diverges", async () => {
+    const constant = ({ train }: RunConfig) => Object.assign(train, { lr_scheduler_type: "constant" });
+    const keeping = steps(10, ({ train }) => {
+      Object.assign(train, { lr_scheduler_type: "constant", eval_steps: 2, load_best_model_at_end: true });
+    });
+    const { session } = await open("gpt2_gelu", keeping, { heldOut });
+    await session.prepare();
+    await session.run((report) => {
+      if (!("loss" in report) || report.step < 3) return;
+      for (const chunk of session.adapted.chunks("parameters")) {
+        on.device.queue.writeBuffer(chunk, 0, Float32Array.of(Number.NaN));
+      }
+    });
+    const { steps: taken, finished, diverged, adapterStep } = session.outcome;
+    expect(diverged).toMatch(/^After \d steps the .+ is NaN: the run has diverged\. Start again with/);
+    expect(taken).toBeLessThan(10);
+    expect([finished, adapterStep]).toEqual([true, 2]);
+    const files = await session.files(facts);
+    const { adapter } = await train("gpt2_gelu", steps(2, constant));
+    expect(Buffer.compare(files.get("adapter_model.safetensors")!, adapter)).toBe(0);
+    await session.run(() => expect.unreachable());
+    session.destroy();
   });
 
   it("that does not come again for as long as the patience lasts ends the run", async () => {

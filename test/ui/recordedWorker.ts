@@ -168,7 +168,14 @@ export class RecordedWorker implements TrainApi {
 
   private outcome(finished: boolean): TrainOutcome {
     const ending = finished ? this.recording.ending : {};
-    return { steps: this.steps, finished, best: undefined, adapterStep: this.steps, ...ending };
+    return {
+      steps: this.steps,
+      finished,
+      diverged: undefined,
+      best: undefined,
+      adapterStep: this.steps,
+      ...ending,
+    };
   }
 
   async pause(): Promise<void> {
