@@ -38,7 +38,7 @@ async function shoot(page, state) {
 }
 
 /**
- * To another view: the one before stays until it is drawn, and both have fields of the same name.
+ * To another view: until it is there, a field found by its name may be the other's.
  *
  * @param {import("playwright-core").Page} page
  * @param {string} name

@@ -1,5 +1,5 @@
 import { Badge, IconButton, Tabs, Theme } from "@radix-ui/themes";
-import { type CSSProperties, type ReactNode, startTransition, useState } from "react";
+import { type CSSProperties, type ReactNode, useState } from "react";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import type { AdapterState } from "./adapterStore.ts";
@@ -47,14 +47,12 @@ export function App({ store, adapters, lost }: AppProps) {
 
 function Views({ store, adapters }: Omit<AppProps, "lost">) {
   const [shown, setShown] = useState(VIEWS[0].id);
-  // A view takes tens of milliseconds to render on a slow machine: in pieces, between which the page answers.
-  const show = (id: typeof shown) => startTransition(() => setShown(id));
   const content = ({ component: Component }: (typeof VIEWS)[number]): ReactNode => (
-    <Component store={store} adapters={adapters} show={show} />
+    <Component store={store} adapters={adapters} show={setShown} />
   );
   if (VIEWS.length === 1) return <main>{content(VIEWS[0])}</main>;
   return (
-    <Tabs.Root value={shown} onValueChange={show}>
+    <Tabs.Root value={shown} onValueChange={setShown}>
       <nav aria-label="Views">
         <Tabs.List>
           {VIEWS.map(({ id, title }) => (

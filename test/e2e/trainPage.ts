@@ -73,7 +73,7 @@ export class TrainPage {
     return this.page.getByRole("button", { name, exact: true });
   }
 
-  /** To another view. The one before stays until it is drawn, and both have fields of the same name. */
+  /** To another view: until it is there, a field found by its name may be the other's. */
   async view(name: string): Promise<void> {
     await this.page.getByRole("tab", { name }).click();
     await this.page.getByRole("tabpanel", { name }).waitFor();
