@@ -34,6 +34,12 @@ const USAGE = `npm run export -- ADAPTER --model MODEL_DIR --to gguf --out FILE.
   npm run export -- ADAPTER --model MODEL_DIR --to merged-gguf --out FILE.gguf [--dtype f32|f16|q8_0]
 ADAPTER is a folder, a zip of one or a GGUF adapter.`;
 
+/** The types of the forms that come in one alone. */
+const KEPT_TYPES = {
+  gguf: "a GGUF adapter is f32",
+  merged: "a checkpoint is of the base's own types",
+};
+
 function givenArguments() {
   const options = {
     model: { type: "string" },
@@ -43,7 +49,7 @@ function givenArguments() {
     dtype: { type: "string" },
   } as const;
   const { values, positionals } = parseArgs({ options, allowPositionals: true });
-  const { model, to, out, base, dtype = "f16" } = values;
+  const { model, to, out, base, dtype } = values;
   const [adapter] = positionals;
   if (positionals.length > 1) throw new Error(`${positionals.length} adapters are given`);
   if (adapter === undefined || model === undefined || to === undefined || out === undefined)
@@ -51,9 +57,14 @@ function givenArguments() {
   if (to !== "gguf" && to !== "merged" && to !== "merged-gguf")
     throw new Error(`--to is ${to}, not gguf, merged or merged-gguf`);
   if (to !== "merged" && !out.endsWith(".gguf")) throw new Error(`--out is ${out}, not a .gguf`);
-  if (dtype !== "f32" && dtype !== "f16" && dtype !== "q8_0")
-    throw new Error(`--dtype is ${dtype}, not f32, f16 or q8_0`);
-  const format: ExportFormat = to === "merged-gguf" ? `merged-gguf-${dtype}` : to;
+  if (dtype !== undefined && to !== "merged-gguf")
+    throw new Error(`--dtype is for --to merged-gguf; ${KEPT_TYPES[to]}`);
+  if (base !== undefined && to !== "gguf")
+    throw new Error("--base is for --to gguf; a merged model needs no other beside it");
+  const type = dtype ?? "f16";
+  if (type !== "f32" && type !== "f16" && type !== "q8_0")
+    throw new Error(`--dtype is ${type}, not f32, f16 or q8_0`);
+  const format: ExportFormat = to === "merged-gguf" ? `merged-gguf-${type}` : to;
   return { adapter, model, format, out: resolve(out), base: base ?? resolve(model) } as const;
 }
 

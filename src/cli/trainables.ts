@@ -1,4 +1,5 @@
 /** What trains, and what the first steps have moved, as the command tells it: equal tensors of several layers on one line. */
+import { runsOf } from "../base/runs.ts";
 import type { AuditedTensor, AuditReport } from "../train/reports.ts";
 import type { SessionSummary } from "../train/sessionSummary.ts";
 
@@ -58,14 +59,20 @@ function named(label: string, tensors: readonly AuditedTensor[], what: string): 
   );
 }
 
-/** Names that differ by a layer's number alone, as one: `24 × model.layers.*.mlp.up_proj.lora_A.weight`. */
-export function condensed(names: readonly string[]): string[] {
-  const alike = new Map<string, string[]>();
+/** Names that differ by a layer's number alone, as one: `24 × model.layers.[0–23].mlp.up_proj.lora_A.weight`. */
+function condensed(names: readonly string[]): string[] {
+  const alike = new Map<string, { readonly name: string; readonly layers: number[] }>();
   for (const name of names) {
-    const pattern = name.replace(/\.\d+\./, ".*.");
-    alike.set(pattern, [...(alike.get(pattern) ?? []), name]);
+    const pattern = name.replace(LAYER, ".*.");
+    const found = alike.get(pattern) ?? { name, layers: [] };
+    found.layers.push(Number(LAYER.exec(name)?.[1]));
+    alike.set(pattern, found);
   }
-  return [...alike].map(([pattern, found]) =>
-    found.length === 1 ? found[0]! : `${found.length} × ${pattern}`,
+  return [...alike.values()].map(({ name, layers }) =>
+    layers.length === 1
+      ? name
+      : `${layers.length} × ${name.replace(LAYER, `.[${runsOf(layers).join(", ")}].`)}`,
   );
 }
+
+const LAYER = /\.(\d+)\./;

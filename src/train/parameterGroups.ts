@@ -59,8 +59,14 @@ export function parseParamGroups(given: readonly JsonObject[], path: string): Pa
     for (const key of Object.keys(group)) {
       if (!Object.hasOwn(PARAM_GROUP, key)) throw unknownKey(`${path}[${i}]`, key, PARAM_GROUP_KEYS);
     }
+    if (!Object.hasOwn(group, "params"))
+      throw new ConfigError(
+        "bad-value",
+        `${path}[${i}] is ${show(group)}, expected a pattern in "params" that says which tensors it takes.`,
+        'Add it; ".*" takes all that no group before it takes.',
+      );
     const expected = 'a pattern in "params", and numbers of at least 0 in "lr" and "weight_decay"';
-    return checkValue(v.object(PARAM_GROUP), { params: null, ...group }, `${path}[${i}]`, {
+    return checkValue(v.object(PARAM_GROUP), group, `${path}[${i}]`, {
       expected,
       fallback: null,
     }) as ParamGroupSetting;

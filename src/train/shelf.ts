@@ -140,6 +140,7 @@ export class AdapterShelf<Base extends OpenedBase = OpenedBase> {
     throw new ConfigError(
       "layers-off",
       `Layer ${wrong} is to be off; the model has the layers 0 to ${count - 1}.`,
+      "Name layers of the model only.",
     );
   }
 }

@@ -1,6 +1,7 @@
 /** Adapters on the model that is chosen: opened, looked at, weighed against each other, and asked. It knows no React. */
 import { createStore, type StoreApi } from "zustand/vanilla";
 import { failure } from "../base/errors.ts";
+import { runsOf } from "../base/runs.ts";
 import type {
   AdapterSource,
   AdapterUse,
@@ -105,14 +106,7 @@ export function usesWords(held: readonly HeldAdapter[]): string {
 
 /** `layer 3`; `layers 0–4, 7`. */
 function layersWords(layers: readonly number[]): string {
-  const runs: [number, number][] = [];
-  for (const layer of [...layers].sort((a, b) => a - b)) {
-    const last = runs.at(-1);
-    if (last?.[1] === layer - 1) last[1] = layer;
-    else runs.push([layer, layer]);
-  }
-  const words = runs.map(([first, last]) => (first === last ? `${first}` : `${first}–${last}`));
-  return `${layers.length === 1 ? "layer" : "layers"} ${words.join(", ")}`;
+  return `${layers.length === 1 ? "layer" : "layers"} ${runsOf(layers).join(", ")}`;
 }
 
 export function createAdapterStore(

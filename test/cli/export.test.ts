@@ -105,6 +105,14 @@ describe("npm run export", () => {
       /--to is onnx, not gguf, merged or merged-gguf/,
     ],
     [[fixture, "--model", model, "--to", "gguf", "--out", "x"], /--out is x, not a \.gguf/],
+    [
+      [fixture, "--model", model, "--to", "merged", "--dtype", "f16", "--out", "x"],
+      /--dtype is for --to merged-gguf; a checkpoint is of the base's own types/,
+    ],
+    [
+      [fixture, "--model", model, "--to", "merged", "--base", "tiny", "--out", "x"],
+      /--base is for --to gguf; a merged model needs no other beside it/,
+    ],
   ])("says how it is used: %j", (args, says) => {
     const { status, stderr } = run(...args);
     expect(status).toBe(1);

@@ -18,7 +18,7 @@ it("lists what trains by group, layers together", () => {
   ];
   expect(trainableLines({ trainable, groups })).toEqual([
     "  group    lr 0.0002, weight decay 0.1",
-    "             3 × model.layers.*.mlp.up_proj.lora_A.weight [2, 8]",
+    "             3 × model.layers.[0–1, 11].mlp.up_proj.lora_A.weight [2, 8]",
     "  group    lr 0, weight decay 0, by train.param_groups[0]",
     "             model.layers.0.mlp.up_proj.lora_B.weight [2, 8]",
   ]);
@@ -46,7 +46,7 @@ it("tells what moved and what waits, and names every fault", () => {
   const frozen = { tensors: 9, bytes: 1000, changed: ["layers.3.mlp.down_proj.weight"] };
   expect(auditLines({ step: 2, audit: { tensors, frozen }, elapsed_ms: 5 })).toEqual([
     "audit      after step 2: 2 of 5 tensors moved; 8 of the base's 9 on the device are as they were",
-    "  still    2 × layers.*.up_proj.lora_A.weight: lora_B is still zero",
+    "  still    2 × layers.[0–1].up_proj.lora_A.weight: lora_B is still zero",
     "  STUCK    layers.1.up_proj.lora_B.weight: should have moved",
     "  STRAYED  norm.weight: should not have moved",
     "  STRAYED  layers.3.mlp.down_proj.weight: frozen, and should not have moved",

@@ -185,7 +185,8 @@ describe(`${FILES} mutated adapters, seed ${SEED}`, () => {
     expect(complaints).toEqual([]);
   }, 600_000);
 
-  it("come to many different ends", () => {
+  // A few files cannot.
+  it.skipIf(FILES < 1000)("come to many different ends", () => {
     const ends = [...outcomes].sort(([, a], [, b]) => b - a).map(([code, count]) => `${count} ${code}`);
     if (process.env.GRAFT_MUTATED !== undefined) console.log(ends.join("\n"));
     const loaded = outcomes.get("loaded") ?? 0;

@@ -106,7 +106,7 @@ describe("a run file", () => {
     ],
     [
       { train: { param_groups: [{ params: ".*" }, { lr: 1 }] } },
-      'run.json: train.param_groups[1].params is null, expected a pattern in "params"',
+      'run.json: train.param_groups[1] is {"lr":1}, expected a pattern in "params"',
     ],
     [
       { train: { loraplus_lr_embedding: 1e-4 } },
