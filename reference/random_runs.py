@@ -192,7 +192,8 @@ def decompose_exactly() -> None:
         exact = getattr(torch.linalg, name)
 
         def rounded(weight, exact=exact, **options):
-            return [part.to(weight.dtype) for part in exact(weight.double(), **options)]
+            parts = exact(weight.double(), **options)
+            return type(parts)([part.to(weight.dtype) for part in parts])
 
         setattr(torch.linalg, name, rounded)
 

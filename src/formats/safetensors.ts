@@ -10,6 +10,20 @@ export const MAX_TENSORS = 32_768;
 const MAX_METADATA_KEYS = 10_000;
 const MAX_RANK = 16;
 const NOT_SAFETENSORS = "Download the file again, or save the model anew with save_pretrained().";
+/** What lies under the name of a safetensors file instead. Read as a length, each beginning is beyond MAX_HEADER_BYTES. */
+const OTHER_FILES: readonly [beginning: RegExp, what: string, remedy: string][] = [
+  [
+    /^version /,
+    "a pointer of Git LFS, not the file that it stands for",
+    "Run git lfs pull where it was cloned, or download the file itself.",
+  ],
+  [/^<(!doctyp|html)/i, "a web page", "Download the file itself."],
+  [
+    /^PK/,
+    "a zip, as torch.save writes pickles",
+    "Load it in PyTorch, and save it with save_pretrained(), which writes safetensors.",
+  ],
+];
 
 /** Bytes per element, in the order in which the reference writer lays tensors out: widest first. */
 const TYPE_BYTES: Record<StoredType, number> = {
@@ -58,6 +72,7 @@ export async function openSafetensors(source: ByteSource): Promise<SafetensorsFi
   const lengthView = new DataView(prefix.buffer, prefix.byteOffset, 8);
   const headerBytes = lengthView.getUint32(0, true) + lengthView.getUint32(4, true) * 2 ** 32;
   if (headerBytes > MAX_HEADER_BYTES) {
+    refuseOther(source, new TextDecoder("latin1").decode(prefix));
     const allowed = `${MAX_HEADER_BYTES} are allowed`;
     refuse(source, "header-too-long", `announces a header of ${headerBytes} bytes, ${allowed}`);
   }
@@ -342,6 +357,11 @@ function compareBytes(a: Uint8Array, b: Uint8Array): number {
 /** Names come from a stranger: shown as JSON, so nothing in them is invisible, and cut short. */
 function quote(name: string): string {
   return JSON.stringify(name.length > 120 ? `${name.slice(0, 120)}…` : name);
+}
+
+function refuseOther(source: ByteSource, beginning: string): void {
+  const other = OTHER_FILES.find(([pattern]) => pattern.test(beginning));
+  if (other) throw new FormatError("safetensors-other-file", `${source.name} is ${other[1]}.`, other[2]);
 }
 
 function refuse(source: ByteSource, code: string, found: string): never {

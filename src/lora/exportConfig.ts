@@ -38,15 +38,14 @@ export function exportConfig(selection: Selection, config: LoraConfig, baseModel
 
 /**
  * The adapter_config.json of an adapter that was loaded: its own keys, also those nobody knows, with PEFT's
- * defaults for the keys it lacks.
+ * defaults for the keys it lacks, or has null for: PEFT would not open all of these.
  */
 export function reexportConfig(given: JsonObject): JsonObject {
-  const complete: JsonObject = {};
-  for (const key of LORA_KEYS) {
-    if (key !== "runtime_config") complete[key] = LORA_FIELDS[key].default;
-  }
-  const { runtime_config: _, ...kept } = given;
-  return { ...complete, peft_version: PEFT_VERSION, ...kept, inference_mode: true };
+  const complete: JsonObject = { ...given, peft_version: given.peft_version ?? PEFT_VERSION };
+  for (const key of LORA_KEYS) complete[key] = complete[key] ?? LORA_FIELDS[key].default;
+  // PEFT's own memory settings are the one thing it does not save.
+  delete complete.runtime_config;
+  return { ...complete, inference_mode: true };
 }
 
 /**

@@ -47,6 +47,7 @@ export interface LoadedAdapter {
 
 const CHOOSE =
   "Choose the folder that PEFT's save_pretrained wrote; an adapter not called default lies in one of its own name there.";
+const MLX_WEIGHTS_FILE = "adapters.safetensors";
 /** Room for a rank of every module of the largest models by name. */
 const MAX_CONFIG_BYTES = 2_000_000;
 
@@ -78,7 +79,12 @@ function keyIn(stored: ReadonlyMap<string, StoredTensor>, key: string): string {
 function noWeights(files: FileSet): FormatError {
   const pickle = files.names().find((name) => /\.(bin|pt|pth|ckpt|pkl)$/.test(name));
   if (pickle === undefined) {
-    return new FormatError("no-adapter-weights", `${files.label} holds no ${WEIGHTS_FILE}.`, CHOOSE);
+    const isMlx = files.names().includes(MLX_WEIGHTS_FILE);
+    return new FormatError(
+      "no-adapter-weights",
+      `${files.label} holds no ${WEIGHTS_FILE}${isMlx ? `, but mlx-lm's ${MLX_WEIGHTS_FILE}` : ""}.`,
+      isMlx ? "Merge it with mlx_lm.fuse, and open the merged model." : CHOOSE,
+    );
   }
   return new FormatError(
     "pickle",

@@ -130,10 +130,19 @@ describe("what is accepted", () => {
 });
 
 const good = tensor("[1]", "[0,4]");
+const utf8 = new TextEncoder();
 const hostile: [what: string, file: Uint8Array, code: string, says: RegExp][] = [
   ["seven bytes", new Uint8Array(7), "too-short", /has 7 bytes/],
   ["a header beyond the end", fileOf("{}").subarray(0, 9), "header-beyond-end", /up to byte 10/],
   ["a header of 2^64 − 1 bytes", new Uint8Array(16).fill(255), "header-too-long", /announces a header/],
+  [
+    "a pointer of Git LFS",
+    utf8.encode("version https://git-lfs.github.com/spec/v1\n"),
+    "other-file",
+    /is a pointer of Git LFS.*git lfs pull/,
+  ],
+  ["a web page", utf8.encode("<!DOCTYPE html><html></html>"), "other-file", /is a web page/],
+  ["what torch.save writes", utf8.encode("PK\x03\x04\0\0\0\0"), "other-file", /pickles.*save_pretrained/],
   ["no header", fileOf(""), "header-syntax", /'\{' was expected/],
   ["a header that is a list", fileOf("[]"), "header-syntax", /'\{' was expected/],
   ["no JSON", fileOf("{a:1}"), "header-type", /a string was expected/],

@@ -78,11 +78,28 @@ describe("an adapter that PEFT wrote", () => {
     },
   );
 
+  it.each(["llama", "gpt2", "gpt2_whole_embeddings"])("may be as old as PEFT 0.2: %s", async (name) => {
+    const one = adapterCase(name);
+    const known = "bias fan_in_fan_out lora_alpha modules_to_save peft_type r target_modules".split(" ");
+    const given = Object.entries((await load(one)).files.given).filter(([key]) => known.includes(key));
+    const old = { ...Object.fromEntries(given), enable_lora: null, merge_weights: false };
+    const { selection } = await load(withFile(one, CONFIG, JSON.stringify(old)));
+    expect(selection).toEqual((await load(one)).selection);
+  });
+
   it("may have null where PEFT takes it for false", async () => {
     const keys = ["use_rslora", "use_dora", "lora_bias", "fan_in_fan_out", "init_lora_weights"];
     const nulls = Object.fromEntries(keys.map((key) => [key, null]));
     const { selection } = await load(withConfig(adapterCase("llama"), nulls));
     expect(selection.lora).toEqual((await load(adapterCase("llama"))).selection.lora);
+  });
+
+  // PEFT 0.21 opens none with null for its patterns.
+  it("may have null where PEFT wants an object, and comes out with that", async () => {
+    const one = adapterCase("llama");
+    const nulls = { rank_pattern: null, alpha_pattern: null, loftq_config: null };
+    const { files } = await load(withConfig(one, nulls));
+    expect(reexportConfig(files.given)).toEqual(JSON.parse(text(one.files.get(CONFIG))));
   });
 
   it("keeps keys that nobody knows, and says so", async () => {
@@ -451,6 +468,12 @@ describe("an adapter is refused", () => {
       (one) => withFile(withFile(one, WEIGHTS, undefined), "adapter_model.bin", "x"),
       "pickle",
       /runs whatever code is in it.*save it again/,
+    ],
+    [
+      "that is mlx-lm's own",
+      (one) => withFile(withFile(one, WEIGHTS, undefined), "adapters.safetensors", "x"),
+      "no-adapter-weights",
+      /holds no adapter_model.safetensors, but mlx-lm's .*Merge it with mlx_lm\.fuse/,
     ],
     ["with broken weights", (one) => withFile(one, WEIGHTS, "short"), "safetensors-too-short", /5 bytes/],
   ])("%s", async (_, spoil, code, message) => {
