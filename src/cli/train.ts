@@ -74,7 +74,7 @@ function tellOf({ parsed, duplicates, leaks }: Dataset): void {
 /** Questions and answers, each on a line of its own. */
 function sampleLines({ step, samples }: SampleReport): string[] {
   return samples.flatMap(({ prompt, greedy, sampled }) => [
-    `sample     after ${step} steps: ${JSON.stringify(typeof prompt === "string" ? prompt : prompt.at(-1)!.content)}`,
+    `sample     after step ${step}: ${JSON.stringify(typeof prompt === "string" ? prompt : prompt.at(-1)!.content)}`,
     `  greedy   ${JSON.stringify(greedy)}`,
     ...(sampled === null ? [] : [`  drawn    ${JSON.stringify(sampled)}`]),
   ]);
@@ -140,7 +140,7 @@ async function main(): Promise<void> {
     session.run((report) => {
       if ("eval_loss" in report) {
         progress("");
-        console.log(`held out   loss ${report.eval_loss.toFixed(4)} after ${report.step} steps`);
+        console.log(`held out   loss ${report.eval_loss.toFixed(4)} after step ${report.step}`);
         return;
       }
       if ("samples" in report) {
@@ -153,6 +153,8 @@ async function main(): Promise<void> {
         for (const line of auditLines(report)) console.log(line);
         return;
       }
+      // Told of at the end, with what can be done about it.
+      if ("diverged" in report) return;
       const line = `${bar(report.step, summary.steps)}  loss ${report.loss.toFixed(4)}`;
       if (process.stderr.isTTY) progress(line);
       else if (report.step === 1 || report.step === summary.steps || report.step % 10 === 0)
@@ -184,10 +186,10 @@ async function main(): Promise<void> {
     );
   }
   const { best, adapterStep, diverged, steps } = session.outcome;
-  if (diverged !== undefined) console.log(`           ${diverged}`);
+  if (diverged) console.log(`diverged   ${diverged.message} ${diverged.remedy}`);
   else if (steps < summary.steps) console.log("           early stopping has ended the run");
-  if (best) console.log(`best       ${best.metric} ${best.value.toFixed(4)} after ${best.step} steps`);
-  console.log(`adapter    ${out}, as it was after ${adapterStep} steps`);
+  if (best) console.log(`best       ${best.metric} ${best.value.toFixed(4)} after step ${best.step}`);
+  console.log(`adapter    ${out}, as it was after step ${adapterStep}`);
   console.log(`read back  ${checkWords(check)}`);
   session.destroy();
   node.device.destroy();

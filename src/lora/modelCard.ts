@@ -27,6 +27,10 @@ export interface CardFacts {
     readonly chatTemplate: string;
   };
   readonly steps: readonly { readonly step: number; readonly loss: number }[];
+  /** Steps of a run that goes to its end. */
+  readonly planned: number;
+  /** What there was to be seen of it where the run diverged; null where it did not. */
+  readonly diverged: string | null;
   readonly evaluations: readonly { readonly step: number; readonly loss: number }[];
   /** The evaluation whose values the files hold, or null where they are those of the last step. */
   readonly best: { readonly step: number; readonly metric: string; readonly value: number } | null;
@@ -79,7 +83,8 @@ export function modelCard(facts: CardFacts): string {
     ])}`,
     `## Run\n\n${table([
       ["device", facts.device ?? "—"],
-      ["optimizer steps", String(facts.steps.length)],
+      ["optimizer steps", stepsTaken(facts)],
+      ...(facts.diverged === null ? [] : [["ended", facts.diverged]]),
       ["values of", valuesOf(facts)],
       ["time", facts.elapsedMs === null ? "—" : `${(facts.elapsedMs / 1000).toFixed(1)} s`],
     ])}\n\n\`\`\`json\n${JSON.stringify(facts.run, null, 2)}\n\`\`\``,
@@ -108,6 +113,10 @@ function usage(baseModel: string | null): string {
     `model = PeftModel.from_pretrained(base, "this folder")`,
     "```",
   ].join("\n");
+}
+
+function stepsTaken({ steps, planned }: CardFacts): string {
+  return steps.length === planned ? String(planned) : `${steps.length} of ${planned}`;
 }
 
 /** The step that the files are of. */

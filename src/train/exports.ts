@@ -6,6 +6,7 @@ import { openGguf } from "../formats/gguf.ts";
 import { bytesFileSet, mapFileSet } from "../formats/sources.ts";
 import { readAdapter } from "../lora/readAdapter.ts";
 import { adapterOfGguf } from "../lora/readGguf.ts";
+import type { Selection } from "../lora/selection.ts";
 import { modelOfGguf } from "../models/ggufModel.ts";
 import { ggufNames } from "../models/ggufNames.ts";
 import type { Model } from "../models/model.ts";
@@ -112,7 +113,7 @@ export interface ExportChoice {
   readonly format: ExportFormat;
   /** Of all its files. */
   readonly bytes: number;
-  /** Where the tool that reads them will not do what the model does. */
+  /** What it holds beside LoRA, and where the tool that reads it will not do what the model does. */
   readonly notes: readonly string[];
   /** Why the format cannot hold what was trained. */
   readonly refusal: Failure | undefined;
@@ -124,13 +125,25 @@ export async function exportChoices(from: Exportable): Promise<ExportChoice[]> {
     EXPORT_FORMATS.map(async (format): Promise<ExportChoice> => {
       try {
         const { files, notes } = await exportFiles(format, from);
-        return { format, bytes: bytesOf(files), notes, refusal: undefined };
+        const held = format === "peft" ? wholeNotes(from.live.selection) : [];
+        return { format, bytes: bytesOf(files), notes: [...held, ...notes], refusal: undefined };
       } catch (thrown) {
         if (!(thrown instanceof GraftError)) throw thrown;
         return { format, bytes: 0, notes: [], refusal: failure(thrown) };
       }
     }),
   );
+}
+
+/** Names that are told one by one. */
+const SHOWN_NAMES = 4;
+
+/** Whole tensors of the base model that trained: PEFT's folder holds every one that can. */
+function wholeNotes({ whole }: Selection): string[] {
+  const names = whole.map(({ module, parameter }) => `${module.name}.${parameter}`);
+  if (names.length === 0) return [];
+  const more = names.length > SHOWN_NAMES ? ` and ${names.length - SHOWN_NAMES} more` : "";
+  return [`What trained whole is in it as well: ${names.slice(0, SHOWN_NAMES).join(", ")}${more}.`];
 }
 
 function bytesOf(files: readonly FileStream[]): number {

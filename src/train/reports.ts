@@ -72,4 +72,12 @@ export interface AuditResult {
   readonly frozen: { readonly tensors: number; readonly bytes: number; readonly changed: readonly string[] };
 }
 
-export type Report = StepReport | EvaluationReport | SampleReport | AuditReport;
+/** Why a run ended with the best that it had, and not where it was. */
+export interface DivergenceReport {
+  /** After how many steps. */
+  readonly step: number;
+  readonly diverged: string;
+  readonly elapsed_ms: number;
+}
+
+export type Report = StepReport | EvaluationReport | SampleReport | AuditReport | DivergenceReport;

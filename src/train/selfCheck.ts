@@ -2,7 +2,7 @@
  * Proof that an export is the model that was trained: what was written is read back and run, and its logits are compared
  * with those of the model as it stands. Nothing is handed over that differs by more than its format rounds.
  */
-import { DeviceError, FormatError } from "../base/errors.ts";
+import { DeviceError, FormatError, GraftError } from "../base/errors.ts";
 import type { ModelConfig } from "../models/modelConfig.ts";
 import type { AdaptedModel } from "./adaptedModel.ts";
 import { logitsOf } from "./logits.ts";
@@ -46,8 +46,8 @@ export interface CheckOptions {
 
 /**
  * Throws FormatError where the logits differ by more than is allowed, are no numbers, or are nearer to the base's than to
- * the trained model's, GraftError "not-finite" where the trained model itself gives no numbers, and DeviceError where the
- * device has no room for both. `open` gives the model that was read back; it is destroyed here.
+ * the trained model's, GraftError "not-finite" where the trained model itself gives no numbers and "all-zero" where these
+ * are all zero, and DeviceError where the device has no room for both. `open` gives the model that was read back; it is destroyed here.
  */
 export async function compareWritten(
   live: AdaptedModel,
@@ -60,6 +60,7 @@ export async function compareWritten(
     const base = await allLogits(live, prompts, { signal, asBase: true });
     for (const logits of base) checkLogits(logits, "base");
     for (const logits of wanted) checkLogits(logits, "trained");
+    if (wanted.every((logits) => logits.every((logit) => logit === 0))) throw noPreference();
     const written = await open();
     try {
       const found = await allLogits(written, prompts, { signal });
@@ -78,6 +79,15 @@ export async function compareWritten(
   if (!(check.difference <= allowed)) throw notTheModel(what, check);
   if (!(Math.abs(check.kept - 1) <= 0.5)) throw tooCoarse(what, check);
   return check;
+}
+
+/** Norms divide by the size of what they read: where that is infinite, zeros are left. */
+function noPreference(): GraftError {
+  return new GraftError(
+    "all-zero",
+    "The trained model gives every token the logit 0: its values have grown beyond what f32 holds, and it is of no use.",
+    "Train again with a lower learning_rate.",
+  );
 }
 
 function notTheModel(what: string, { difference, allowed }: SelfCheck): FormatError {

@@ -1,5 +1,6 @@
 /** A run from files to files: opens a model, rows and maybe an adapter, and gives back the adapter's files. */
 import type { ByteSource, FileStream } from "../base/bytes.ts";
+import { type Failure, failure } from "../base/errors.ts";
 import type { FoundTemplate } from "../data/chat.ts";
 import { bytesFileSet } from "../formats/sources.ts";
 import type { Gpu } from "../gpu/device.ts";
@@ -48,7 +49,7 @@ export interface TrainOutcome {
   /** No step is left, early stopping has ended the run, or it diverged and ended with its best. */
   readonly finished: boolean;
   /** What there was to be seen of it, where the run diverged. */
-  readonly diverged: string | undefined;
+  readonly diverged: Failure | undefined;
   /** The best evaluation so far; undefined where there was none after a step. */
   readonly best: Best | undefined;
   /** The step whose values the adapter has: the last one taken, or the best of a run that ends with that. */
@@ -71,7 +72,7 @@ export class Session {
   private isFinished = false;
   /** The step whose values were brought back, where the run ended with its best. */
   private restoredStep: number | undefined;
-  private diverged: string | undefined;
+  private diverged: Failure | undefined;
   /** What broke the run off; from then on it gives nothing away as an adapter. */
   private spoilt: unknown;
 
@@ -156,7 +157,8 @@ export class Session {
         throw thrown;
       }
       this.finish(step);
-      this.diverged = (thrown as Error).message;
+      this.diverged = failure(thrown);
+      tell({ step: this.reports.length, diverged: this.diverged.message, elapsed_ms: this.elapsed() });
     }
   }
 

@@ -100,6 +100,8 @@ function cardFacts(
       chatTemplate: trainedWith ? "as in chat_template.jinja" : "none",
     },
     steps,
+    planned: summary.steps,
+    diverged: told.find((report) => "diverged" in report)?.diverged ?? null,
     evaluations: evaluations.map(({ step, eval_loss }) => ({ step, loss: eval_loss })),
     best,
     elapsedMs: steps.at(-1)?.elapsed_ms ?? null,

@@ -77,7 +77,7 @@ function trainWord({ phase, problem }: PageState): string {
 }
 
 function statusWords(state: PageState): string {
-  const { phase, problem, dataProblem, device, summary, last, choices, mistakes } = state;
+  const { phase, problem, dataProblem, device, summary, last, outcome, choices, mistakes } = state;
   switch (phase) {
     case "choosing":
       if (device?.ok === false) return "Training needs a GPU: see above.";
@@ -98,6 +98,7 @@ function statusWords(state: PageState): string {
       return "Paused.";
     case "done": {
       const [taken, planned] = [last?.step ?? 0, summary?.steps ?? 0];
+      if (outcome?.diverged) return `Diverged after ${count(taken)} of ${count(planned)} steps.`;
       if (taken === planned) return `Done: all ${count(planned)} steps.`;
       return `Stopped after ${count(taken)} of ${count(planned)} steps.`;
     }

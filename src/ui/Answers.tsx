@@ -52,7 +52,7 @@ export function Answers({ store }: StoreProps) {
 }
 
 function tunedWords(step: number, strength: number): string {
-  return `Tuned, ${count(step)} steps${strength === 1 ? "" : `, at ${strengthWords(strength)}`}`;
+  return `Tuned, ${count(step)} ${step === 1 ? "step" : "steps"}${strength === 1 ? "" : `, at ${strengthWords(strength)}`}`;
 }
 
 interface AskFormProps {

@@ -6,6 +6,7 @@ import { count, duration, measured, shortNumber } from "./format.ts";
 import type { LossChart } from "./lossChart.ts";
 import { Panel } from "./Panel.tsx";
 import { Preparing } from "./Preparing.tsx";
+import { Problem } from "./Problem.tsx";
 import type { PageState } from "./pageState.ts";
 import { Scroll } from "./Scroll.tsx";
 
@@ -75,7 +76,12 @@ function Ending({ store }: StoreProps) {
   const steps = useStore(store, ({ summary }) => summary?.steps);
   if (!outcome?.finished || steps === undefined) return null;
   const words = endingWords(outcome, steps);
-  return words === "" ? null : <p>{words}</p>;
+  return (
+    <>
+      {outcome.diverged && <Problem title="Training has ended early" failure={outcome.diverged} />}
+      {words !== "" && <p>{words}</p>}
+    </>
+  );
 }
 
 function Figure({ name, value, of }: { name: string; value: string; of?: string }) {

@@ -14,6 +14,7 @@ import type {
   TrainApi,
 } from "../worker/api.ts";
 import { type AskedPrompt, askingWords, SideBySide } from "./asking.ts";
+import { stepsBehind } from "./askingSlice.ts";
 import type { Bundle } from "./bundle.ts";
 import { strengthWords } from "./format.ts";
 import { Latest } from "./latest.ts";
@@ -188,8 +189,8 @@ export function createAdapterStore(
         const trained = await page.getState().takeAdapter();
         if (!trained) return;
         const files = trained.files.map(({ name, blob }) => new File([blob], name));
-        const { last } = page.getState();
-        const label = `trained here${last ? `, ${last.step} steps` : ""}`;
+        const steps = stepsBehind(page.getState());
+        const label = `trained here${steps > 0 ? `, ${steps} ${steps === 1 ? "step" : "steps"}` : ""}`;
         await get().add([{ label, files }]);
       },
       stopOpening: (key) => stopOpening(get().held.filter((adapter) => adapter.key === key)),

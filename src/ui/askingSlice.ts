@@ -95,6 +95,6 @@ export function askingSlice({ worker, bundle, asks, sideBySide, open }: SlicePar
 }
 
 /** Steps that the tuned model has behind it. */
-function stepsBehind({ outcome, last }: PageState): number {
+export function stepsBehind({ outcome, last }: PageState): number {
   return outcome?.adapterStep ?? last?.step ?? 0;
 }

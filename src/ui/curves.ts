@@ -45,8 +45,8 @@ export class Curves {
 
   take(reports: readonly Report[]): void {
     for (const report of reports) {
-      // Nothing is drawn of samples and of the audit.
-      if ("samples" in report || "audit" in report) continue;
+      // Nothing is drawn of samples, of the audit and of how it ended.
+      if ("samples" in report || "audit" in report || "diverged" in report) continue;
       if ("eval_loss" in report) {
         this.heldOutStep.push(report.step);
         this.heldOutLoss.push(report.eval_loss);

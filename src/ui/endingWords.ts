@@ -1,13 +1,15 @@
 import type { TrainOutcome } from "../worker/api.ts";
 import { count } from "./format.ts";
 
-/** Why a run of so many steps ended before its last, and which step its adapter is of; nothing of one that went to its end. */
+/**
+ * Why a run of so many steps ended before its last, unless it diverged, and which step its adapter is of; nothing of one
+ * that went to its end.
+ */
 export function endingWords({ steps, best, adapterStep, diverged }: TrainOutcome, planned: number): string {
   const ends = [];
-  if (diverged !== undefined) ends.push(diverged);
-  else if (steps < planned)
+  if (!diverged && steps < planned)
     ends.push(`Early stopping has ended the run after ${count(steps)} of ${count(planned)} steps.`);
-  if (best && (adapterStep < steps || diverged !== undefined))
+  if (best && (adapterStep < steps || diverged))
     ends.push(
       `The adapter is that of step ${count(adapterStep)}, the best by ${best.metric} (${best.value.toFixed(4)}).`,
     );

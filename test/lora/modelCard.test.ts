@@ -16,6 +16,7 @@ const facts: CardFacts = {
   },
   steps: Array.from({ length: 45 }, (_, i) => ({ step: i + 1, loss: 45 - i })),
   evaluations: [{ step: 30, loss: 1.25 }],
+  ...{ planned: 45, diverged: null },
   best: null,
   elapsedMs: null,
   device: "llvmpipe",
@@ -50,6 +51,13 @@ it("says which step its values are of", () => {
   expect(modelCard(facts)).toContain("| values of | step 45, the last |");
   const best = { step: 30, metric: "eval_loss", value: 1.25 };
   expect(modelCard({ ...facts, best })).toContain("| values of | step 30, the best by eval_loss (1.2500) |");
+});
+
+it("tells of a run that did not go to its end, and of one that diverged", () => {
+  expect(modelCard(facts)).toMatch(/\| optimizer steps \| 45 \|\n\| values of/);
+  expect(modelCard({ ...facts, planned: 60 })).toMatch(/\| optimizer steps \| 45 of 60 \|\n\| values of/);
+  const diverged = "After 45 steps the loss is NaN: the run has diverged.";
+  expect(modelCard({ ...facts, planned: 60, diverged })).toContain(`45 of 60 |\n| ended | ${diverged} |\n`);
 });
 
 it("condenses the loss curve without leaving a step out", () => {

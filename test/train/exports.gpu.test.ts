@@ -290,6 +290,19 @@ describe("what is not the trained model", () => {
     session.destroy();
   });
 
+  it("is told as what it is where the trained model gives every token the logit 0", async () => {
+    // Squared, what the values' projection adds is infinite, and the next norm leaves zeros of it.
+    const change = ({ train }: RunConfig) => Object.assign(train, { max_steps: 1, learning_rate: 1e30 });
+    const session = await openParitySession(on.gpu, on.kernels, "llama_defaults", change);
+    await session.prepare();
+    await session.run(() => {});
+    await expect(session.export("peft", facts, keeping().write)).rejects.toMatchObject({
+      code: "all-zero",
+      remedy: "Train again with a lower learning_rate.",
+    });
+    session.destroy();
+  });
+
   it("is refused by name where the format cannot hold it", async () => {
     const dora = await trained("llama_dora");
     const { files, write } = keeping();
@@ -297,6 +310,19 @@ describe("what is not the trained model", () => {
     expect(files.size).toBe(0);
     dora.destroy();
   });
+});
+
+it("says which whole tensors PEFT's folder holds beside LoRA", async () => {
+  const notesOf = async (name: string) => {
+    const session = await openParitySession(on.gpu, on.kernels, name);
+    await session.prepare();
+    const choices = await session.exportChoices(facts);
+    session.destroy();
+    return choices.find(({ format }) => format === "peft")!.notes;
+  };
+  expect(await notesOf("llama_all_linear")).toEqual([]);
+  expect(await notesOf("llama_tied_head")).toEqual(["What trained whole is in it as well: lm_head.weight."]);
+  expect((await notesOf("gpt2_bias_all"))[0]).toMatch(/: transformer\.h\.0\.ln_1\.bias, .* and \d+ more\.$/);
 });
 
 it("counts a logit that is no number as a difference", () => {

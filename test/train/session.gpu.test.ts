@@ -195,17 +195,27 @@ describe("the best", () => {
     });
     const { session } = await open("gpt2_gelu", keeping, { heldOut });
     await session.prepare();
+    const told: Report[] = [];
     await session.run((report) => {
+      told.push(report);
       if (!("loss" in report) || report.step < 3) return;
       for (const chunk of session.adapted.chunks("parameters")) {
         on.device.queue.writeBuffer(chunk, 0, Float32Array.of(Number.NaN));
       }
     });
     const { steps: taken, finished, diverged, adapterStep } = session.outcome;
-    expect(diverged).toMatch(/^After \d steps the .+ is NaN: the run has diverged\. Start again with/);
+    expect(diverged?.message).toMatch(/^After \d steps the .+ is NaN: the run has diverged\.$/);
+    expect(diverged?.remedy).toMatch(/^Start again with/);
     expect(taken).toBeLessThan(10);
     expect([finished, adapterStep]).toEqual([true, 2]);
+    expect(told.at(-1)).toHaveProperty("diverged");
     const files = await session.files(facts);
+    const text = (name: string) => Buffer.from(files.get(name)!).toString();
+    expect(text("README.md")).toContain(
+      `| optimizer steps | ${taken} of 10 |\n| ended | ${diverged!.message} |`,
+    );
+    const last = JSON.parse(text("metrics.jsonl").trim().split("\n").at(-1)!);
+    expect(last).toMatchObject({ step: taken, diverged: diverged!.message });
     const { adapter } = await train("gpt2_gelu", steps(2, constant));
     expect(Buffer.compare(files.get("adapter_model.safetensors")!, adapter)).toBe(0);
     await session.run(() => expect.unreachable());

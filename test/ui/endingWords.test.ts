@@ -1,8 +1,10 @@
 import { expect, it } from "vitest";
+import { failure, GraftError } from "../../src/base/errors.ts";
 import { endingWords } from "../../src/ui/endingWords.ts";
 
 const whole = { steps: 20, finished: true, diverged: undefined, best: undefined, adapterStep: 20 };
 const best = { step: 8, metric: "eval_loss", value: 1.5 } as const;
+const diverged = failure(new GraftError("diverged", "After 11 steps the loss is NaN."));
 const OF_BEST = "The adapter is that of step 8, the best by eval_loss (1.5000).";
 
 it.each([
@@ -19,15 +21,11 @@ it.each([
     { steps: 12, best, adapterStep: 8 },
     `Early stopping has ended the run after 12 of 20 steps. ${OF_BEST}`,
   ],
-  [
-    "one that diverged",
-    { steps: 11, best, adapterStep: 8, diverged: "After 11 steps the loss is NaN." },
-    `After 11 steps the loss is NaN. ${OF_BEST}`,
-  ],
+  ["one that diverged", { steps: 11, best, adapterStep: 8, diverged }, OF_BEST],
   [
     "one that its last step broke",
-    { best: { ...best, step: 20 }, adapterStep: 20, diverged: "After 20 steps the loss is NaN." },
-    "After 20 steps the loss is NaN. The adapter is that of step 20, the best by eval_loss (1.5000).",
+    { best: { ...best, step: 20 }, adapterStep: 20, diverged },
+    "The adapter is that of step 20, the best by eval_loss (1.5000).",
   ],
 ])("tells how it ended: %s", (_, change, words) => {
   expect(endingWords({ ...whole, ...change }, 20)).toBe(words);
