@@ -186,16 +186,16 @@ function checkKeys(
     throw new FormatError(
       "unknown-tensor",
       `${adapter.label}: ${WEIGHTS_FILE} holds ${show(key)}, which belongs to no module that ${CONFIG_FILE} names.`,
-      nameHead(adapter, key, "target_modules") ?? "Was the adapter trained on another model?",
+      nameHead(adapter, key) ?? "Was the adapter trained on another model?",
     );
   }
 }
 
 /** The remedy where PEFT has left a tied head's name out of the config, and would not know it again: GPT-2's. */
-function nameHead({ config }: AdapterFiles, key: string, setting: string): string | undefined {
-  return config.ensure_weight_tying && key.startsWith(wholeKey("lm_head", ""))
-    ? `PEFT has left the tied head out of what it saved: add "lm_head" to ${setting} in ${CONFIG_FILE}, and both open it tied.`
-    : undefined;
+function nameHead({ config }: AdapterFiles, key: string): string | undefined {
+  if (!config.ensure_weight_tying || !key.startsWith(wholeKey("lm_head", ""))) return undefined;
+  const setting = /\.(base_layer|lora_[AB])\./.test(key) ? "target_modules" : "modules_to_save";
+  return `PEFT has left the tied head out of what it saved: add "lm_head" to ${setting} in ${CONFIG_FILE}, and both open it tied.`;
 }
 
 function checkType({ label }: AdapterFiles, { name, dtype }: StoredTensor): void {
@@ -301,7 +301,7 @@ async function compareWithBase(
       throw new FormatError(
         "other-base",
         `${adapter.label}: ${copy.name} holds ${found[i]} at index ${start + i}, ${baseName} of the base model ${wanted[i]}.`,
-        nameHead(adapter, copy.name, "modules_to_save") ??
+        nameHead(adapter, copy.name) ??
           "PEFT would put it in the base's place, which Graft does not: take the model that the adapter was trained on.",
       );
     }

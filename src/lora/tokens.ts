@@ -58,7 +58,7 @@ function tiedEntries(
 function differentIndices(path: string, entries: readonly [string, number[]][]): ConfigError {
   return new ConfigError(
     "bad-combination",
-    `${path} names other tokens for the head than for the embedding that it is tied to (${show(Object.fromEntries(entries))}), and ensure_weight_tying is true: PEFT refuses it too.`,
+    `${path} names different tokens for what is tied to one table (${show(Object.fromEntries(entries))}), and ensure_weight_tying is true: PEFT refuses it too.`,
     "Name the same tokens, or leave ensure_weight_tying out.",
   );
 }

@@ -40,6 +40,8 @@ export function checkPrompts(
 export interface CheckOptions {
   readonly what: string;
   readonly allowed: number;
+  /** Its matrices were rounded: a model may be so touchy that this alone comes to more than is allowed. */
+  readonly rounded: boolean;
   /** Looked at after each prompt; its reason is thrown. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -53,7 +55,7 @@ export async function compareWritten(
   live: AdaptedModel,
   open: () => Promise<AdaptedModel>,
   prompts: readonly Uint32Array[],
-  { what, allowed, signal }: CheckOptions,
+  { what, allowed, rounded, signal }: CheckOptions,
 ): Promise<SelfCheck> {
   const check = await withoutTrouble(live, async (): Promise<SelfCheck> => {
     const wanted = await allLogits(live, prompts, { signal });
@@ -76,7 +78,7 @@ export async function compareWritten(
     }
   });
   // Written so that NaN fails.
-  if (!(check.difference <= allowed)) throw notTheModel(what, check);
+  if (!(check.difference <= allowed)) throw notTheModel(what, check, rounded);
   if (!(Math.abs(check.kept - 1) <= 0.5)) throw tooCoarse(what, check);
   return check;
 }
@@ -90,12 +92,16 @@ function noPreference(): GraftError {
   );
 }
 
-function notTheModel(what: string, { difference, allowed }: SelfCheck): FormatError {
+function notTheModel(what: string, { difference, allowed }: SelfCheck, rounded: boolean): FormatError {
+  const remedy = rounded
+    ? "Its numbers may be too coarse for this model: take the adapter by itself or a form in f32. Where that is refused " +
+      "too, it is a defect in Graft: please report it."
+    : "This is a defect in Graft: please report it.";
   return new FormatError(
     "export-check",
     `${what}, read back, gave logits that differ from the trained model's by ${difference.toExponential(1)} of ` +
       `the largest; ${allowed.toExponential(1)} is allowed.`,
-    "No file was handed over, and what was trained is untouched. This is a defect in Graft: please report it.",
+    `No file was handed over, and what was trained is untouched. ${remedy}`,
   );
 }
 

@@ -159,7 +159,7 @@ describe("ensure_weight_tying", () => {
     [
       "qwen3",
       { ...Q, trainable_token_indices: { embed_tokens: [1], lm_head: [2] } },
-      /names other tokens for the head/,
+      /names different tokens for what is tied to one table/,
     ],
     [
       "qwen3",

@@ -28,16 +28,21 @@ async function load(run: string, adapter: AdapterFiles): Promise<LoadedAdapter> 
 }
 
 it.each([
-  ["gpt2_lora_tied", "target_modules", ["c_fc", "transformer.wte"]],
-  ["gpt2_whole_tied", "modules_to_save", ["transformer.wte"]],
+  ["gpt2_lora_tied", "target_modules", ["c_fc", "transformer.wte"], "base_layer.weight"],
+  ["gpt2_whole_tied", "modules_to_save", ["transformer.wte"], "modules_to_save.weight"],
 ])(
   "what is missing is said where PEFT has left a tied head out of the config: %s",
-  async (run, setting, names) => {
+  async (run, setting, names, besides) => {
     const written = await readAdapter(await openDirectory(`${DUMPS}/runs/${run}/final`));
     const { config } = parseAdapterConfig({ ...written.given, [setting]: names }, "adapter_config.json");
-    await expect(load(run, { ...written, config })).rejects.toMatchObject({
-      remedy: expect.stringContaining(`add "lm_head" to ${setting}`),
-    });
+    // What save_embedding_layers has PEFT write along stands first in the file.
+    const along = `base_model.model.lm_head.${besides}`;
+    const copied = { ...[...written.tensors.values()][0]!, name: along };
+    for (const tensors of [written.tensors, new Map([[along, copied], ...written.tensors])]) {
+      await expect(load(run, { ...written, tensors, config })).rejects.toMatchObject({
+        remedy: expect.stringContaining(`add "lm_head" to ${setting}`),
+      });
+    }
     const mended = parseAdapterConfig({ ...written.given, [setting]: [...names, "lm_head"] });
     const { selection } = await load(run, { ...written, config: mended.config });
     expect([...selection.lora, ...selection.whole].some(({ tiedTo }) => tiedTo !== undefined)).toBe(true);

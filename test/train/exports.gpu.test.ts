@@ -278,6 +278,16 @@ describe("what is not the trained model", () => {
     hardly.destroy();
   });
 
+  it("is refused, and f32 advised, where rounding changes a model more than a fault may", async () => {
+    // Steps so large that attention takes one key or another for a hair's breadth.
+    const touchy = await trained("llama_all_linear", 0.3);
+    const coarse = touchy.export("merged-gguf-q8_0", facts, keeping().write);
+    await expect(coarse).rejects.toThrow(/differ from the trained model's.*too coarse.*a form in f32/s);
+    const { difference } = await touchy.export("merged-gguf-f32", facts, keeping().write);
+    expect(difference).toBeLessThan(1e-4);
+    touchy.destroy();
+  });
+
   it("is told as what it is where the trained model itself gives no numbers", async () => {
     const change = ({ train }: RunConfig) => Object.assign(train, { max_steps: 1, learning_rate: 1e30 });
     const session = await openParitySession(on.gpu, on.kernels, "llama_all_linear", change);
