@@ -39,6 +39,13 @@ ALL_LLAMA = [
     for name in ["self_attn.q_proj", "mlp.down_proj"]
 ]
 
+# Of layers of language and vision, as Unsloth writes it.
+UNSLOTH = (
+    r"(?:.*?(?:language|text).*?(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense).*?"
+    r"(?:k_proj|v_proj|q_proj|o_proj|gate_proj|up_proj|down_proj).*?)|(?:\bmodel\.layers\.[\d]{1,}\."
+    r"(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense)\.(?:(?:k_proj|v_proj|q_proj|o_proj|gate_proj|up_proj|down_proj)))"
+)
+
 CASES: dict[str, list[dict]] = {
     "llama": [
         {},
@@ -105,6 +112,11 @@ CASES: dict[str, list[dict]] = {
         {"target_modules": ["q_proj"], "modules_to_save": ["q_norm"]},
         {"target_modules": ["lm_head"]},
         {"target_modules": ["q_norm"]},
+        {"target_modules": UNSLOTH},
+        {"use_rslora": None, "use_dora": None, "lora_bias": None, "fan_in_fan_out": None, "init_lora_weights": None},
+        {"exclude_modules": [], "modules_to_save": [], "layers_pattern": [], "layers_to_transform": [], "target_parameters": []},
+        {"layers_pattern": ""},
+        {"lora_alpha": -4},
         {"target_modules": r"model\.layers\.1\..*_proj", "rank_pattern": {"down_proj": 4}, "alpha_pattern": {".*up_.*": 2}},
     ],
     "gpt2": [

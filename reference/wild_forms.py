@@ -16,6 +16,7 @@ from peft import AdaLoraConfig, IA3Config, LoraConfig, PeftConfig, get_peft_mode
 from random_adapters import give_values, load
 from safetensors.torch import load as parse
 from safetensors.torch import save_file
+from targets_dump import UNSLOTH
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -231,11 +232,6 @@ V02 = "base_model_name_or_path bias fan_in_fan_out inference_mode lora_alpha lor
 V04 = f"{V02} auto_mapping init_lora_weights layers_pattern layers_to_transform revision"
 V07 = f"{V04} alpha_pattern rank_pattern loftq_config megatron_config megatron_core"
 V10 = f"{V07} use_rslora use_dora layer_replication"
-UNSLOTH = (
-    r"(?:.*?(?:language|text).*?(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense).*?"
-    r"(?:k_proj|v_proj|q_proj|o_proj|gate_proj|up_proj|down_proj).*?)|(?:\bmodel\.layers\.[\d]{1,}\."
-    r"(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense)\.(?:(?:k_proj|v_proj|q_proj|o_proj|gate_proj|up_proj|down_proj)))"
-)
 UNSLOTH_MAPPING = {"base_model_class": "LlamaForCausalLM", "parent_library": "transformers.models.llama.modeling_llama", "unsloth_fixed": True}
 EVA = {"rho": 2.0, "tau": 0.99, "use_label_mask": True, "label_mask_value": -100, "whiten": False, "adjust_scaling_factors": True}
 CHECKPOINT = {"optimizer__pt": b"PK", "scheduler__pt": b"PK", "rng_state__pth": b"PK", "training_args__bin": b"PK", "trainer_state__json": b"{}",
@@ -259,7 +255,8 @@ FORMS = {
     "v0_4": Form("PEFT 0.4", [only(V04)]),
     "v0_7": Form("PEFT 0.7, with patterns", [only(V07)], lora={"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"layers.1.self_attn.q_proj": 4}}),
     "v0_10": Form("PEFT 0.10, with DoRA", [only(V10)], lora={"use_dora": True, "use_rslora": True}),
-    "v0_4_bias": Form("PEFT 0.4, biases trained", [only(V04)], base="llama_bias", lora={"bias": "all"}),
+    "v0_4_bias": not_opened("PEFT 0.4 with biases, whose names were others", "tensor-missing", only(V04), keys(r"\.base_layer\.bias$", ".bias"), peft=LOSES,
+                            base="llama_bias", lora={"bias": "all"}),
     "unknown_keys": Form("keys that no PEFT knows", [config(peft_version="0.17.1@UNKNOWN", bnb_config=None, torch_dtype="bfloat16", future={"a": [1]})]),
     "in_training": Form("a checkpoint of a run: inference_mode is false", [config(inference_mode=False, lora_dropout=0.05)]),
     # Trainers and services.
@@ -301,7 +298,7 @@ FORMS = {
     "features": Form("said to extract features", lora={"task_type": "FEATURE_EXTRACTION"}),
     "no_task": Form("of no task", lora={"task_type": None}),
     "whole_names": Form("modules by their whole names", lora={"target_modules": ["model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj"]}),
-    "other_names": Form("names of other families among them", [config(target_modules=[*QV, "query_key_value", "Wqkv"])], lora={"target_modules": QV}),
+    "other_names": Form("names twice, and those of other families among them", [config(target_modules=[*QV, *QV, "query_key_value", "Wqkv"])], lora={"target_modules": QV}),
     "all_linear": Form("all-linear by that name", [config(target_modules="all-linear")]),
     "one_name": not_opened("a name where a pattern would stand", "no-module-matched", config(target_modules="q_proj"), lora={"target_modules": ["q_proj"]}),
     "lookahead": not_opened("a pattern that leaves vision layers out by a lookahead, which no matcher of linear time has", "bad-pattern", peft=OPENS,
