@@ -12,7 +12,9 @@ export interface CardFacts {
   readonly start: string | null;
   readonly trainableCount: number;
   readonly totalCount: number;
-  /** The run file as it was resolved. */
+  /** What the adapter that the run went on from is called; null where it began anew. */
+  readonly adapter: string | null;
+  /** The run file as it was resolved, with the settings of that adapter. */
   readonly run: JsonObject;
   readonly dataset: {
     readonly name: string;
@@ -61,6 +63,7 @@ export function modelCard(facts: CardFacts): string {
       ["modules adapted", String(selection.lora.length)],
       ["kinds", kinds(selection.lora.map(({ module }) => module.name))],
       ["rank", ranks.join(", ")],
+      ...(facts.adapter === null ? [] : [["went on from", facts.adapter]]),
       ...(facts.start === null ? [] : [["began as", `${facts.start}: ${BEGAN_AS_BASE}`]]),
       [
         "trained whole",

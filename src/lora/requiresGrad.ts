@@ -176,6 +176,8 @@ function matchesNothing(source: string, names: readonly string[], path: string):
   return new ConfigError(
     "target-matches-nothing",
     `${path}: ${show(source)} matches the whole name of no parameter of the base model.`,
-    `The nearest name is "${nearestName(source, names)}".`,
+    source.includes(", ")
+      ? `Several patterns are a list: ${show(source.split(", "))}.`
+      : `The nearest name is "${nearestName(source, names)}".`,
   );
 }

@@ -31,7 +31,7 @@ import type { Report, StepReport } from "./reports.ts";
 import { type RowSources, type RunTokens, tokeniseRun } from "./runTokens.ts";
 import { checkPrompts, type SelfCheck } from "./selfCheck.ts";
 import { type SessionSummary, summarise } from "./sessionSummary.ts";
-import { type ExportFacts, trainedFiles } from "./trainedFiles.ts";
+import { type ExportFacts, ownName, trainedFiles } from "./trainedFiles.ts";
 import type { Trainer } from "./trainer.ts";
 import type { Watch } from "./watch.ts";
 
@@ -224,7 +224,7 @@ export class Session {
   private async exportable(facts: ExportFacts): Promise<Exportable> {
     const { adapted, opened, sources, summary } = this;
     const baseName = facts.baseModel ?? "base";
-    const name = baseName.split(/[\\/]/).findLast((part) => part !== "") ?? "base";
+    const name = ownName(baseName);
     return {
       ...{ live: adapted, opened, base: sources.model, baseName },
       ggufName: (format) =>

@@ -77,7 +77,7 @@ async function plainContent(
 }
 
 function cardFacts(
-  { run, adapted, trainedWith, summary, told, best }: TrainedRun,
+  { run, adapted, loaded, trainedWith, summary, told, best }: TrainedRun,
   { baseModel, dataset, device }: ExportFacts,
 ): Omit<CardFacts, "baseLicence" | "selection"> {
   const { tokenised, heldOut, trainableCount, parameters } = summary;
@@ -88,7 +88,9 @@ function cardFacts(
     start: adapted.selection.lora.find(({ fromBase }) => fromBase !== null)?.fromBase ?? null,
     trainableCount,
     totalCount: parameters + trainableCount,
-    run: runFileOf(run),
+    adapter: loaded ? ownName(loaded.files.label) : null,
+    // An adapter's own settings count, and not what the run file leaves open.
+    run: runFileOf(loaded ? { ...run, lora: loaded.files.config } : run),
     dataset: {
       name: dataset,
       rows: tokenised.rows.length,
@@ -107,4 +109,9 @@ function cardFacts(
     elapsedMs: steps.at(-1)?.elapsed_ms ?? null,
     device,
   };
+}
+
+/** Of a folder or file, without where it lies. */
+export function ownName(path: string): string {
+  return path.split(/[\\/]/).findLast((part) => part !== "") ?? path;
 }

@@ -9,6 +9,7 @@ const facts: CardFacts = {
   start: null,
   trainableCount: 123,
   totalCount: 4567,
+  adapter: null,
   run: { lora: { r: 4 }, train: { seed: 1 } },
   dataset: {
     ...{ name: "rows|with <b>.jsonl", rows: 40, leftOut: 2, cut: 3, heldOut: 4 },
@@ -45,6 +46,11 @@ it("states the base's licence, and to the hub only where that is one of its name
   expect(cardWith("Apache License")).toContain("| licence | Apache License |");
   expect(cardWith(null)).toContain("| licence | unknown: see the base |");
   expect(cardWith(null)).not.toMatch(/^license:/m);
+});
+
+it("says what it went on from", () => {
+  expect(modelCard(facts)).not.toContain("went on from");
+  expect(modelCard({ ...facts, adapter: "my-adapter" })).toContain("| went on from | my-adapter |");
 });
 
 it("says which step its values are of", () => {

@@ -114,6 +114,12 @@ describe("requires_grad", () => {
     ],
     [
       "llama",
+      {},
+      "model.norm.weight, .*down_proj.weight",
+      /Several patterns are a list: \["model\.norm\.weight","\.\*down_proj\.weight"\]\.$/,
+    ],
+    [
+      "llama",
       { target_modules: ["q_proj"] },
       ".*q_proj\\.weight",
       /takes model.*q_proj\.weight, and LoRA adapts/,

@@ -7,7 +7,7 @@ import { openSafetensors, writeSafetensors } from "../../src/formats/safetensors
 import { arraySource } from "../../src/formats/sources.ts";
 import { BLOCK_BYTES } from "../../src/gpu/device.ts";
 import type { ExportFormat } from "../../src/train/exportFiles.ts";
-import type { RunConfig } from "../../src/train/runFile.ts";
+import { parseRunFile, type RunConfig } from "../../src/train/runFile.ts";
 import { keptShare, largestDifference } from "../../src/train/selfCheck.ts";
 import type { Session } from "../../src/train/session.ts";
 import { testDevice } from "../harness/device.ts";
@@ -359,4 +359,17 @@ it("has the tokenizer of the base in PEFT's folder, byte for byte", async () => 
   for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
     expect(Buffer.from(files.get(name)!).equals(readFileSync(`${base}/${name}`)), name).toBe(true);
   }
+});
+
+it("tells of the settings of the adapter that a run went on from, and not of what its run file leaves open", async () => {
+  const open = (run: RunConfig) => Object.assign(run, parseRunFile({ train: { max_steps: 1 } }, "run.json"));
+  const session = await openParitySession(on.gpu, on.kernels, "llama_dora", open, { adapter: "final" });
+  await session.prepare();
+  await session.run(() => {});
+  const card = Buffer.from((await session.files(facts)).get("README.md")!).toString();
+  session.destroy();
+  expect(card).toContain("| went on from | final |");
+  const { lora, train } = JSON.parse(/```json\n(.*)\n```/s.exec(card)![1]!);
+  expect(lora).toMatchObject({ r: 8, lora_alpha: 16, use_dora: true });
+  expect(train.max_steps).toBe(1);
 });
