@@ -7,6 +7,7 @@
 //   backward_clear  zeros, where a gradient has columns that are neither q, k nor v
 // q, dq [queries, q_width], heads·head_dim columns from q_start; kv, dkv [keys, kv_width], key_value_heads·head_dim
 // columns from key_start and from value_start; they may be one value, of which the passes write different columns.
+// `sums` is what a pass makes: y, dq or dkv.
 // y, dy [queries, heads·head_dim]; lse [queries, heads]; stats = (lse, δ) [queries, heads]: one buffer, so that no
 // pass needs more than eight. key_range [queries], query_range [keys]: (first, end); query_range bounds the loops of
 // backward_key, key_range alone decides which pairs count.
@@ -36,15 +37,13 @@ struct Params {
 @group(0) @binding(3) var<storage, read> kv: array<vec4f>;
 @group(0) @binding(4) var<storage, read> key_range: array<vec2u>;
 @group(0) @binding(5) var<storage, read> query_range: array<vec2u>;
-@group(0) @binding(6) var<storage, read_write> y: array<f32>;
+@group(0) @binding(6) var<storage, read_write> sums: array<f32>;
 @group(0) @binding(7) var<storage, read_write> lse_out: array<f32>;
 @group(0) @binding(8) var<storage, read> y_saved: array<vec4f>;
 @group(0) @binding(9) var<storage, read> lse: array<f32>;
 @group(0) @binding(10) var<storage, read> dy: array<vec4f>;
 @group(0) @binding(11) var<storage, read_write> stats_out: array<vec2f>;
 @group(0) @binding(12) var<storage, read> stats: array<vec2f>;
-@group(0) @binding(13) var<storage, read_write> dq: array<f32>;
-@group(0) @binding(14) var<storage, read_write> dkv: array<f32>;
 
 override SUMS_IN_MEMORY: bool = false;
 // Four-feature columns of an invocation's slice where its sums are in registers: at most 8, in backward_key 4.
@@ -156,94 +155,34 @@ fn dy_rows(at: vec4u, quad: u32) -> mat4x4f {
 
 // Sums as they lie in memory, and their way there. One by one: where a head's width is no multiple of four two heads
 // share a vector, and two invocations must not write the same one.
-fn y_sum(start: u32, quad: u32) -> vec4f {
+fn sum_quad(start: u32, quad: u32) -> vec4f {
   let at = start + 4u * quad;
-  return vec4f(y[at], y[at + 1u], y[at + 2u], y[at + 3u]);
+  return vec4f(sums[at], sums[at + 1u], sums[at + 2u], sums[at + 3u]);
 }
 
-fn y_sums(at: vec4u, quad: u32) -> mat4x4f {
-  return mat4x4f(y_sum(at.x, quad), y_sum(at.y, quad), y_sum(at.z, quad), y_sum(at.w, quad));
+fn sum_rows(at: vec4u, quad: u32) -> mat4x4f {
+  return mat4x4f(sum_quad(at.x, quad), sum_quad(at.y, quad), sum_quad(at.z, quad), sum_quad(at.w, quad));
 }
 
-fn put_y(start: u32, quad: u32, sum: vec4f) {
+fn put_quad(start: u32, quad: u32, sum: vec4f) {
   let at = start + 4u * quad;
   if (ALIGNED) {
-    y[at] = sum.x; y[at + 1u] = sum.y; y[at + 2u] = sum.z; y[at + 3u] = sum.w;
+    sums[at] = sum.x; sums[at + 1u] = sum.y; sums[at + 2u] = sum.z; sums[at + 3u] = sum.w;
   } else {
     let kept = inside(quad);
-    if (kept.x) { y[at] = sum.x; }
-    if (kept.y) { y[at + 1u] = sum.y; }
-    if (kept.z) { y[at + 2u] = sum.z; }
-    if (kept.w) { y[at + 3u] = sum.w; }
+    if (kept.x) { sums[at] = sum.x; }
+    if (kept.y) { sums[at + 1u] = sum.y; }
+    if (kept.z) { sums[at + 2u] = sum.z; }
+    if (kept.w) { sums[at + 3u] = sum.w; }
   }
 }
 
-fn put_y_rows(at: vec4u, quad: u32, sums: mat4x4f) {
+fn put_rows(at: vec4u, quad: u32, rows: mat4x4f) {
   if (4u * quad >= params.head_dim) {
     return;
   }
-  put_y(at.x, quad, sums[0]); put_y(at.y, quad, sums[1]);
-  put_y(at.z, quad, sums[2]); put_y(at.w, quad, sums[3]);
-}
-
-fn dq_sum(start: u32, quad: u32) -> vec4f {
-  let at = start + 4u * quad;
-  return vec4f(dq[at], dq[at + 1u], dq[at + 2u], dq[at + 3u]);
-}
-
-fn dq_sums(at: vec4u, quad: u32) -> mat4x4f {
-  return mat4x4f(dq_sum(at.x, quad), dq_sum(at.y, quad), dq_sum(at.z, quad), dq_sum(at.w, quad));
-}
-
-fn put_dq(start: u32, quad: u32, sum: vec4f) {
-  let at = start + 4u * quad;
-  if (ALIGNED) {
-    dq[at] = sum.x; dq[at + 1u] = sum.y; dq[at + 2u] = sum.z; dq[at + 3u] = sum.w;
-  } else {
-    let kept = inside(quad);
-    if (kept.x) { dq[at] = sum.x; }
-    if (kept.y) { dq[at + 1u] = sum.y; }
-    if (kept.z) { dq[at + 2u] = sum.z; }
-    if (kept.w) { dq[at + 3u] = sum.w; }
-  }
-}
-
-fn put_dq_rows(at: vec4u, quad: u32, sums: mat4x4f) {
-  if (4u * quad >= params.head_dim) {
-    return;
-  }
-  put_dq(at.x, quad, sums[0]); put_dq(at.y, quad, sums[1]);
-  put_dq(at.z, quad, sums[2]); put_dq(at.w, quad, sums[3]);
-}
-
-fn dkv_sum(start: u32, quad: u32) -> vec4f {
-  let at = start + 4u * quad;
-  return vec4f(dkv[at], dkv[at + 1u], dkv[at + 2u], dkv[at + 3u]);
-}
-
-fn dkv_sums(at: vec4u, quad: u32) -> mat4x4f {
-  return mat4x4f(dkv_sum(at.x, quad), dkv_sum(at.y, quad), dkv_sum(at.z, quad), dkv_sum(at.w, quad));
-}
-
-fn put_dkv(start: u32, quad: u32, sum: vec4f) {
-  let at = start + 4u * quad;
-  if (ALIGNED) {
-    dkv[at] = sum.x; dkv[at + 1u] = sum.y; dkv[at + 2u] = sum.z; dkv[at + 3u] = sum.w;
-  } else {
-    let kept = inside(quad);
-    if (kept.x) { dkv[at] = sum.x; }
-    if (kept.y) { dkv[at + 1u] = sum.y; }
-    if (kept.z) { dkv[at + 2u] = sum.z; }
-    if (kept.w) { dkv[at + 3u] = sum.w; }
-  }
-}
-
-fn put_dkv_rows(at: vec4u, quad: u32, sums: mat4x4f) {
-  if (4u * quad >= params.head_dim) {
-    return;
-  }
-  put_dkv(at.x, quad, sums[0]); put_dkv(at.y, quad, sums[1]);
-  put_dkv(at.z, quad, sums[2]); put_dkv(at.w, quad, sums[3]);
+  put_quad(at.x, quad, rows[0]); put_quad(at.y, quad, rows[1]);
+  put_quad(at.z, quad, rows[2]); put_quad(at.w, quad, rows[3]);
 }
 
 // sum + the products of each query with each key, over the four features at hand.
@@ -366,9 +305,9 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
       for (var quad = 0u; quad < quads; quad++) {
         var so_far = mat4x4f();
         if (!fresh) {
-          so_far = scaled(y_sums(y_at, quad), shrink);
+          so_far = scaled(sum_rows(y_at, quad), shrink);
         }
-        put_y_rows(y_at, quad, scaled(over_keys(so_far, p, kv_rows(v_at, quad)), finish));
+        put_rows(y_at, quad, scaled(over_keys(so_far, p, kv_rows(v_at, quad)), finish));
       }
     } else {
       o0 = over_keys(scaled(o0, shrink), p, kv_rows(v_at, here.quad));
@@ -387,14 +326,14 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
   }
   if (!SUMS_IN_MEMORY) {
     let finish = inverse(sum);
-    put_y_rows(y_at, here.quad, scaled(o0, finish));
-    if (has(1u)) { put_y_rows(y_at, here.quad + 1u, scaled(o1, finish)); }
-    if (has(2u)) { put_y_rows(y_at, here.quad + 2u, scaled(o2, finish)); }
-    if (has(3u)) { put_y_rows(y_at, here.quad + 3u, scaled(o3, finish)); }
-    if (has(4u)) { put_y_rows(y_at, here.quad + 4u, scaled(o4, finish)); }
-    if (has(5u)) { put_y_rows(y_at, here.quad + 5u, scaled(o5, finish)); }
-    if (has(6u)) { put_y_rows(y_at, here.quad + 6u, scaled(o6, finish)); }
-    if (has(7u)) { put_y_rows(y_at, here.quad + 7u, scaled(o7, finish)); }
+    put_rows(y_at, here.quad, scaled(o0, finish));
+    if (has(1u)) { put_rows(y_at, here.quad + 1u, scaled(o1, finish)); }
+    if (has(2u)) { put_rows(y_at, here.quad + 2u, scaled(o2, finish)); }
+    if (has(3u)) { put_rows(y_at, here.quad + 3u, scaled(o3, finish)); }
+    if (has(4u)) { put_rows(y_at, here.quad + 4u, scaled(o4, finish)); }
+    if (has(5u)) { put_rows(y_at, here.quad + 5u, scaled(o5, finish)); }
+    if (has(6u)) { put_rows(y_at, here.quad + 6u, scaled(o6, finish)); }
+    if (has(7u)) { put_rows(y_at, here.quad + 7u, scaled(o7, finish)); }
   }
   if (here.quad == 0u) {
     let lse_at = starts(own, params.heads, here.head);
@@ -488,9 +427,9 @@ fn backward_query(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
       for (var quad = 0u; quad < quads; quad++) {
         var so_far = mat4x4f();
         if (!fresh) {
-          so_far = dq_sums(q_at, quad);
+          so_far = sum_rows(q_at, quad);
         }
-        put_dq_rows(q_at, quad, over_keys(so_far, ds, kv_rows(k_at, quad)));
+        put_rows(q_at, quad, over_keys(so_far, ds, kv_rows(k_at, quad)));
       }
     } else {
       g0 = over_keys(g0, ds, kv_rows(k_at, here.quad));
@@ -509,14 +448,14 @@ fn backward_query(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
     }
   }
   if (!SUMS_IN_MEMORY) {
-    put_dq_rows(q_at, here.quad, g0);
-    if (has(1u)) { put_dq_rows(q_at, here.quad + 1u, g1); }
-    if (has(2u)) { put_dq_rows(q_at, here.quad + 2u, g2); }
-    if (has(3u)) { put_dq_rows(q_at, here.quad + 3u, g3); }
-    if (has(4u)) { put_dq_rows(q_at, here.quad + 4u, g4); }
-    if (has(5u)) { put_dq_rows(q_at, here.quad + 5u, g5); }
-    if (has(6u)) { put_dq_rows(q_at, here.quad + 6u, g6); }
-    if (has(7u)) { put_dq_rows(q_at, here.quad + 7u, g7); }
+    put_rows(q_at, here.quad, g0);
+    if (has(1u)) { put_rows(q_at, here.quad + 1u, g1); }
+    if (has(2u)) { put_rows(q_at, here.quad + 2u, g2); }
+    if (has(3u)) { put_rows(q_at, here.quad + 3u, g3); }
+    if (has(4u)) { put_rows(q_at, here.quad + 4u, g4); }
+    if (has(5u)) { put_rows(q_at, here.quad + 5u, g5); }
+    if (has(6u)) { put_rows(q_at, here.quad + 6u, g6); }
+    if (has(7u)) { put_rows(q_at, here.quad + 7u, g7); }
   }
 }
 
@@ -563,11 +502,11 @@ fn backward_key(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
           var dk = mat4x4f();
           var dv = mat4x4f();
           if (!fresh) {
-            dk = dkv_sums(k_at, quad);
-            dv = dkv_sums(v_at, quad);
+            dk = sum_rows(k_at, quad);
+            dv = sum_rows(v_at, quad);
           }
-          put_dkv_rows(k_at, quad, over_queries(dk, ds, q_rows(q_at, quad)));
-          put_dkv_rows(v_at, quad, over_queries(dv, p, dy_rows(dy_at, quad)));
+          put_rows(k_at, quad, over_queries(dk, ds, q_rows(q_at, quad)));
+          put_rows(v_at, quad, over_queries(dv, p, dy_rows(dy_at, quad)));
         }
       } else {
         g0 = over_queries(g0, ds, q_rows(q_at, here.quad));
@@ -587,23 +526,23 @@ fn backward_key(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
     }
   }
   if (!SUMS_IN_MEMORY) {
-    put_dkv_rows(k_at, here.quad, g0);
-    if (has(1u)) { put_dkv_rows(k_at, here.quad + 1u, g1); }
-    if (has(2u)) { put_dkv_rows(k_at, here.quad + 2u, g2); }
-    if (has(3u)) { put_dkv_rows(k_at, here.quad + 3u, g3); }
-    put_dkv_rows(v_at, here.quad, h0);
-    if (has(1u)) { put_dkv_rows(v_at, here.quad + 1u, h1); }
-    if (has(2u)) { put_dkv_rows(v_at, here.quad + 2u, h2); }
-    if (has(3u)) { put_dkv_rows(v_at, here.quad + 3u, h3); }
+    put_rows(k_at, here.quad, g0);
+    if (has(1u)) { put_rows(k_at, here.quad + 1u, g1); }
+    if (has(2u)) { put_rows(k_at, here.quad + 2u, g2); }
+    if (has(3u)) { put_rows(k_at, here.quad + 3u, g3); }
+    put_rows(v_at, here.quad, h0);
+    if (has(1u)) { put_rows(v_at, here.quad + 1u, h1); }
+    if (has(2u)) { put_rows(v_at, here.quad + 2u, h2); }
+    if (has(3u)) { put_rows(v_at, here.quad + 3u, h3); }
   }
 }
 
-// Runs before the others, with the rows and width of either gradient as those of dq.
+// Runs before the others, with the rows and width of either gradient as those of q.
 @compute @workgroup_size(LANES)
 fn backward_clear(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
                   @builtin(local_invocation_index) lane: u32) {
   let i = flat_workgroup(group, groups) * LANES + lane;
   if (i < extent(params.queries_extent) * params.q_width) {
-    dq[i] = 0.0;
+    sums[i] = 0.0;
   }
 }

@@ -189,7 +189,7 @@ const forward: Op<Attention> = {
   lower({ attributes, inputs, outputs }, traits) {
     const [q, kv, key_range] = inputs;
     const [y, lse_out] = outputs;
-    return [tiled(attributes, traits, "forward", { q, kv, key_range, y, lse_out })];
+    return [tiled(attributes, traits, "forward", { q, kv, key_range, sums: y, lse_out })];
   },
   backward(node: Node<Attention>, context: BackwardContext) {
     const { attributes, inputs, outputs } = node;
@@ -237,16 +237,18 @@ const backward: Op<AttentionBackward> = {
       const written = writtenColumns(attributes, value).reduce((total, { width }) => total + width, 0);
       if (written === widthOf(value)) return;
       dispatches.push(
-        flat(attributes, "backward_clear", rowsOf(value), widthOf(value), { dq: gradients[i] }),
+        flat(attributes, "backward_clear", rowsOf(value), widthOf(value), { sums: gradients[i] }),
       );
     });
     wanted.forEach((value, i) => {
       const gradient = gradients[i];
       // Told by what was traced: where activations are computed again, the inputs are their second making.
       if (value === attributes.q.value)
-        dispatches.push(tiled(attributes, traits, "backward_query", { ...shared, dq: gradient }));
+        dispatches.push(tiled(attributes, traits, "backward_query", { ...shared, sums: gradient }));
       if (value === attributes.kv.value) {
-        dispatches.push(tiled(attributes, traits, "backward_key", { ...shared, query_range, dkv: gradient }));
+        dispatches.push(
+          tiled(attributes, traits, "backward_key", { ...shared, query_range, sums: gradient }),
+        );
       }
     });
     return dispatches;
