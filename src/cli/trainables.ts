@@ -59,6 +59,8 @@ function named(label: string, tensors: readonly AuditedTensor[], what: string): 
   );
 }
 
+const LAYER = /\.(\d+)\./;
+
 /** Names that differ by a layer's number alone, as one: `24 × model.layers.[0–23].mlp.up_proj.lora_A.weight`. */
 function condensed(names: readonly string[]): string[] {
   const alike = new Map<string, { readonly name: string; readonly layers: number[] }>();
@@ -74,5 +76,3 @@ function condensed(names: readonly string[]): string[] {
       : `${layers.length} × ${name.replace(LAYER, `.[${runsOf(layers).join(", ")}].`)}`,
   );
 }
-
-const LAYER = /\.(\d+)\./;
