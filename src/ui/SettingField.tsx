@@ -20,6 +20,7 @@ export function SettingField({ store, field, explains }: SettingFieldProps) {
   const { section, key, control, description, choices } = field;
   const value = useStore(store, ({ settings }) => settingOf(settings, field));
   const mistake = useStore(store, ({ mistakes }) => mistakes[key]);
+  const isAdapters = useStore(store, (state) => isOfAdapter(state, field));
   const { set } = store.getState();
   const id = useId();
   const about = `${id}-about`;
@@ -29,11 +30,17 @@ export function SettingField({ store, field, explains }: SettingFieldProps) {
         {labelOf(field)}
       </label>
       {control === "switch" ? (
-        <Switch id={id} checked={value === true} onCheckedChange={(on) => set(section, key, on)} />
+        <Switch
+          id={id}
+          disabled={isAdapters}
+          checked={value === true}
+          onCheckedChange={(on) => set(section, key, on)}
+        />
       ) : control === "choice" ? (
         <select
           id={id}
           className="select"
+          disabled={isAdapters}
           value={String(value)}
           onChange={(event) => set(section, key, event.target.value)}
         >
@@ -42,15 +49,20 @@ export function SettingField({ store, field, explains }: SettingFieldProps) {
           ))}
         </select>
       ) : (
-        <TypedField store={store} field={field} id={id} value={value} about={about} />
+        <TypedField store={store} field={field} id={id} value={value} about={about} isAdapters={isAdapters} />
       )}
       <p id={about} className="about">
         {mistake && <span className="mistake">{mistake} </span>}
         {mistake === undefined && <FieldFaults store={store} name={key} />}
-        {explains && <span className="quiet">{description}</span>}
+        {explains && <span className="quiet">{isAdapters ? "As the adapter has it." : description}</span>}
       </p>
     </div>
   );
+}
+
+/** Whether an adapter to go on from decides the setting. */
+function isOfAdapter({ choices, settings }: PageState, { section, key }: FormField): boolean {
+  return section === "lora" && choices.adapter !== undefined && !Object.hasOwn(settings.lora, key);
 }
 
 /** What the preview has found wrong with the setting. */
@@ -72,10 +84,11 @@ interface TypedFieldProps {
   readonly id: string;
   readonly about: string;
   readonly value: Json;
+  readonly isAdapters: boolean;
 }
 
 /** A value that is typed. What cannot be one stays as it was typed, and is said to be wrong. */
-function TypedField({ store, field, id, about, value }: TypedFieldProps) {
+function TypedField({ store, field, id, about, value, isAdapters }: TypedFieldProps) {
   const { section, key, control, accepts, expected } = field;
   // What was typed holds until the value is changed from elsewhere.
   const [typed, setTyped] = useState<{ text: string; of: Json }>();
@@ -99,10 +112,11 @@ function TypedField({ store, field, id, about, value }: TypedFieldProps) {
       aria-invalid={mistake !== undefined}
       color={mistake ? "red" : undefined}
       inputMode={control === "number" ? "decimal" : "text"}
-      placeholder={placeholderOf(field)}
+      placeholder={isAdapters ? "the adapter's" : placeholderOf(field)}
+      disabled={isAdapters}
       spellCheck={false}
       autoComplete="off"
-      value={text}
+      value={isAdapters ? "" : text}
       onChange={({ target }) => type(target.value)}
     />
   );

@@ -62,8 +62,10 @@ export function Summary({ store }: { store: StoreApi<PageState> }) {
 
 function rowWords({ used, tokens, targets, leftOut, cut, replacedSurrogates }: RowCounts): string {
   return [
-    `${count(used)} rows, ${count(tokens)} tokens, ${count(targets)} of them targets`,
-    ...(leftOut > 0 ? [`${count(leftOut)} rows left out: nothing to predict`] : []),
+    `${count(used)} ${used === 1 ? "row" : "rows"}, ${count(tokens)} tokens, ${count(targets)} of them targets`,
+    ...(leftOut > 0
+      ? [`${count(leftOut)} ${leftOut === 1 ? "row" : "rows"} left out: nothing to predict`]
+      : []),
     ...(cut > 0 ? [`${count(cut)} cut at max_length`] : []),
     ...(replacedSurrogates > 0 ? [`${count(replacedSurrogates)} half characters replaced by \ufffd`] : []),
   ].join("; ");

@@ -1,17 +1,31 @@
 /** What is trained, on what, and how: with each choice the run is planned anew. */
 import { failure } from "../base/errors.ts";
+import type { JsonObject } from "../base/json.ts";
 import { readJsonObject } from "../base/read-json.ts";
 import { blobSource } from "../formats/sources.ts";
+import { isLoraKey } from "../lora/fields.ts";
 import { bundledSetOf, FIRST_CHOICES, recommendedFor } from "./material.ts";
 import { TYPING_MS } from "./opening.ts";
-import { type ChoicesSlice, noRun } from "./pageState.ts";
-import { changed, partsOf, type Reading, settingsOf } from "./settings.ts";
+import { type ChoicesSlice, noRun, type PageState } from "./pageState.ts";
+import { changed, partsOf, type Reading, type Settings, settingsOf } from "./settings.ts";
 import type { Slice, SliceParts } from "./slice.ts";
 
 export function choicesSlice({ worker, opens, open }: SliceParts): Slice<ChoicesSlice> {
   return (set, get) => {
     /** What a run file said of how rows are read: other data is read so, too. */
     let readingOfRun: Reading = {};
+    /** Whether a run file stated `lora`: then it is compared with an adapter to go on from. */
+    let isLoraOfRun = false;
+    /** What `lora` was before an adapter took its place. */
+    let laidAside: JsonObject | undefined;
+
+    /** `lora` gives way to an adapter that is chosen, and comes back once that is gone. */
+    function besideAdapter(settings: Settings, hasAdapter: boolean): Settings {
+      if (isLoraOfRun || hasAdapter === (laidAside !== undefined)) return settings;
+      const lora = laidAside ?? {};
+      laidAside = hasAdapter ? settings.lora : undefined;
+      return { ...settings, lora };
+    }
 
     return {
       choices: FIRST_CHOICES,
@@ -22,17 +36,20 @@ export function choicesSlice({ worker, opens, open }: SliceParts): Slice<Choices
       facts: undefined,
       dataProblem: undefined,
       choose: (choice) => {
-        const { choices, settingsAreOwn, settings } = get();
+        const { choices, settingsAreOwn, settings, mistakes } = get();
         const isOtherData =
           choice.data && (choice.data.kind !== "written" || choices.data.kind !== "written");
         const fresh = isOtherData ? { reading: readingOfRun, skipsFaulty: false, heldOut: undefined } : {};
         const next = { ...choices, ...fresh, ...choice };
         const before = bundledSetOf(choices);
         const now = bundledSetOf(next);
-        const isOther = before !== now || choices.model !== next.model;
+        const hasAdapter = next.adapter !== undefined;
+        const beside = besideAdapter(settings, hasAdapter);
+        const isOther = before !== now || choices.model !== next.model || beside !== settings;
         set({
           choices: next,
-          settings: isOther && !settingsAreOwn ? recommendedFor(next) : settings,
+          settings: isOther && !settingsAreOwn ? recommendedFor(next) : beside,
+          mistakes: beside === settings ? mistakes : withoutLora(mistakes),
           ...(now && before !== now
             ? { prompts: now.prompts, promptForm: now.kind, promptsAreOwn: false }
             : {}),
@@ -76,6 +93,9 @@ export function choicesSlice({ worker, opens, open }: SliceParts): Slice<Choices
         void open(TYPING_MS);
       },
       useRecommended: () => {
+        isLoraOfRun = false;
+        const { choices } = get();
+        laidAside = choices.adapter && recommendedFor({ ...choices, adapter: undefined }).lora;
         set({ settings: recommendedFor(get().choices), settingsAreOwn: false, mistakes: {} });
         void open();
       },
@@ -90,6 +110,8 @@ export function choicesSlice({ worker, opens, open }: SliceParts): Slice<Choices
           const reading = { eval_split: null, ...stated };
           if (!isLatest()) return;
           readingOfRun = reading;
+          isLoraOfRun = Object.keys(settings.lora).length > 0;
+          laidAside = undefined;
           const choices = { ...get().choices, reading };
           set({ choices, settings, settingsAreOwn: true, mistakes: {} });
           await open();
@@ -99,4 +121,9 @@ export function choicesSlice({ worker, opens, open }: SliceParts): Slice<Choices
       },
     };
   };
+}
+
+/** What is wrong with settings that count no more is of no account. */
+function withoutLora(mistakes: PageState["mistakes"]): PageState["mistakes"] {
+  return Object.fromEntries(Object.entries(mistakes).filter(([key]) => !isLoraKey(key)));
 }

@@ -140,8 +140,9 @@ export function recommendedFor(choices: Choices): Settings {
           ...{ max_steps: 200, per_device_train_batch_size: 4, learning_rate: 0.005 },
           ...{ warmup_steps: 10, max_length: 256 },
         });
-  return {
-    lora: (set?.run.lora as JsonObject | undefined) ?? { r: 8, lora_alpha: 16, target_modules: "all-linear" },
-    train,
+  const lora = (set?.run.lora as JsonObject | undefined) ?? {
+    ...{ r: 8, lora_alpha: 16, target_modules: "all-linear" },
   };
+  // An adapter to go on from brings its own; what a run states beside it must be the same.
+  return { lora: choices.adapter ? {} : lora, train };
 }

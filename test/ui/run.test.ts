@@ -59,6 +59,34 @@ describe("the page's store", () => {
     expect(facts?.preview).toHaveLength(3);
   });
 
+  it("leaves LoRA's settings to an adapter that it goes on from, but for those of a run file", async () => {
+    const { worker, store } = opened();
+    await reaches(store, "ready");
+    const adapter = { label: "mine", files: [] };
+    const openedLora = async () => {
+      await reaches(store, "ready");
+      return (worker.opened.at(-1)!.run as JsonObject).lora;
+    };
+    const chosen = async (choice: { adapter: typeof adapter | undefined }) => {
+      state(store).choose(choice);
+      return openedLora();
+    };
+    const { lora } = state(store).settings;
+    expect(await chosen({ adapter })).toEqual({});
+    expect(await chosen({ adapter: undefined })).toEqual(lora);
+    state(store).set("lora", "r", 16);
+    state(store).mistake("lora_alpha", "Expected a number above 0.");
+    expect(await chosen({ adapter })).toEqual({});
+    expect(state(store).mistakes).toEqual({});
+    expect(await chosen({ adapter: undefined })).toEqual({ ...lora, r: 16 });
+    await chosen({ adapter });
+    await state(store).readRun(new File(['{"lora": {"r": 4}}'], "run.json"));
+    expect(await openedLora()).toEqual({ r: 4 });
+    state(store).useRecommended();
+    expect(await openedLora()).toEqual({});
+    expect(await chosen({ adapter: undefined })).toEqual(lora);
+  });
+
   it("keeps what a run reports, and at its end has the adapter, both answers and both scores", async () => {
     const capitals = readFileSync("public/data/capitals.train.jsonl", "utf8");
     const right = new Map(
