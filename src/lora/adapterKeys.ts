@@ -126,11 +126,11 @@ export function baseParameterOf(key: string): { module: string; name: string; is
 
 /**
  * The module of a tensor that trained, where `save_embedding_layers` has written it once more under the name that it has
- * within PEFT, which PEFT itself does not read again; undefined for any other key.
+ * within PEFT: what PEFT reads of these holds the same values. Undefined for any other key.
  */
 export function writtenTwice(key: string): string | undefined {
   const ending =
-    /\.(?:modules_to_save\.(?:weight|bias)|(?:base_layer\.)?token_adapter\.trainable_tokens_delta)$/;
+    /\.(?:modules_to_save\.(?:weight|bias)|(?:base_layer\.)?token_adapter\.trainable_tokens_delta|lora_magnitude_vector\.weight)$/;
   return key.startsWith(PREFIX) && ending.test(key)
     ? key.slice(PREFIX.length).replace(ending, "")
     : undefined;

@@ -33,7 +33,7 @@ export interface Exportable extends Handed {
  * base's type, in GGUF all. One rounding is off by u at most, relative to the value, and by u/√3 in the mean; those of M
  * matrices are independent of each other, so together they come to √M·u/√3. On the smallest models, which are the worst,
  * 0.4 to 1.5 of √M·u were found; 4 of it are allowed. Adapters with values drawn by chance, far larger than training makes
- * them, come to 7 in two cases of 78, which cannot be told from a fault.
+ * them, come to 7 in two cases of 102, which cannot be told from a fault.
  */
 function allowedFor(format: ExportFormat, from: Exportable): number {
   switch (format) {

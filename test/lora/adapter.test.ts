@@ -157,44 +157,56 @@ describe("an adapter that PEFT wrote", () => {
     {
       what: "a head that trains whole",
       name: "qwen3_whole_tied",
+      table: "lm_head.weight",
       copy: "lm_head.original_module.weight",
       twice: ["lm_head.weight", "lm_head.modules_to_save.weight"],
     },
     {
       what: "tokens' rows that train",
       name: "qwen3_tokens",
+      table: "lm_head.weight",
       copy: "lm_head.base_layer.token_adapter.base_layer.weight",
       twice: [
         "model.embed_tokens.token_adapter.trainable_tokens_delta",
         "lm_head.base_layer.token_adapter.trainable_tokens_delta",
       ],
     },
-  ])("takes all that PEFT writes with save_embedding_layers of $what", async ({ name, copy, twice }) => {
-    const one = adapterCase(name);
-    const prefix = "base_model.model.";
-    const base = await openSafetensors(arraySource(one.files.get("base.safetensors")!, "base.safetensors"));
-    const stored = base.tensors.get("lm_head.weight")!;
-    const added = { ...stored, name: prefix + copy, bytes: await stored.read() };
-    const [trained, again] = twice.map((key) => prefix + key);
-    const saved = await edited(one, (all) => {
-      const own = all.find((tensor) => tensor.name === trained)!;
-      return [...all.filter((tensor) => tensor.name !== added.name), added, { ...own, name: again! }];
-    });
-    const [{ values }, { values: wanted, kept }] = [await load(saved), await load(one)];
-    expect(values).toEqual(wanted);
-    expect((await load(saved)).kept.map((tensor) => tensor.name)).toEqual(
-      [...new Set([...kept.map((tensor) => tensor.name), added.name])].sort(),
-    );
-    const other = await edited(saved, (all) =>
-      all.map((tensor) => (tensor.name === added.name ? scaled(tensor, 1.1) : tensor)),
-    );
-    await expect(load(other)).rejects.toThrow(/lm_head\.weight of the base model/);
-    const elsewhere = `${prefix}model.norm.modules_to_save.weight`;
-    const stray = await edited(saved, (all) =>
-      all.map((tensor) => (tensor.name === again ? { ...tensor, name: elsewhere } : tensor)),
-    );
-    await expect(load(stray)).rejects.toThrow(/which belongs to no module/);
-  });
+    {
+      what: "an embedding's magnitudes",
+      name: "llama_dora_embedding",
+      table: "model.embed_tokens.weight",
+      copy: "model.embed_tokens.base_layer.weight",
+      twice: ["model.embed_tokens.lora_magnitude_vector", "model.embed_tokens.lora_magnitude_vector.weight"],
+    },
+  ])(
+    "takes all that PEFT writes with save_embedding_layers of $what",
+    async ({ name, table, copy, twice }) => {
+      const one = adapterCase(name);
+      const prefix = "base_model.model.";
+      const base = await openSafetensors(arraySource(one.files.get("base.safetensors")!, "base.safetensors"));
+      const stored = base.tensors.get(table)!;
+      const added = { ...stored, name: prefix + copy, bytes: await stored.read() };
+      const [trained, again] = twice.map((key) => prefix + key);
+      const saved = await edited(one, (all) => {
+        const own = all.find((tensor) => tensor.name === trained)!;
+        return [...all.filter((tensor) => tensor.name !== added.name), added, { ...own, name: again! }];
+      });
+      const [{ values }, { values: wanted, kept }] = [await load(saved), await load(one)];
+      expect(values).toEqual(wanted);
+      expect((await load(saved)).kept.map((tensor) => tensor.name)).toEqual(
+        [...new Set([...kept.map((tensor) => tensor.name), added.name])].sort(),
+      );
+      const other = await edited(saved, (all) =>
+        all.map((tensor) => (tensor.name === added.name ? scaled(tensor, 1.1) : tensor)),
+      );
+      await expect(load(other)).rejects.toThrow(`${table} of the base model`);
+      const elsewhere = `${prefix}model.norm.modules_to_save.weight`;
+      const stray = await edited(saved, (all) =>
+        all.map((tensor) => (tensor.name === again ? { ...tensor, name: elsewhere } : tensor)),
+      );
+      await expect(load(stray)).rejects.toThrow(/which belongs to no module/);
+    },
+  );
 
   it("lies in a folder of its own where it is not called default", async () => {
     const files = new Map([["README.md", new Uint8Array()]]);
