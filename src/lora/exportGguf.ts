@@ -50,7 +50,7 @@ export function ggufAdapter(adapter: AdapterFiles, names: GgufNames): GgufAdapte
 }
 
 const MERGE =
-  "Hand on the merged model instead: one GGUF file that runs alone (--to merged-gguf), or a checkpoint (--to merged).";
+  "Hand on the merged model instead: one GGUF file that runs alone (merged-gguf), or a checkpoint (merged).";
 
 /** Starts that leave the base's weights alone. Others subtract from the base what they begin with. */
 const PLAIN_STARTS: readonly Json[] = [true, false, "gaussian", "orthogonal", "eva", "mica"];

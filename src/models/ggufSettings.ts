@@ -102,6 +102,6 @@ function refuseUnknown(config: ModelConfig): void {
   throw new ConfigError(
     "gguf-model",
     `The base model ${what[1]}: a GGUF file cannot say so.`,
-    "Hand on the merged checkpoint instead (--to merged), for tools that read Hugging Face's folders.",
+    "Hand on the merged checkpoint instead (merged), for tools that read Hugging Face's folders.",
   );
 }

@@ -40,8 +40,7 @@ export async function tokenizerSource(
   };
 }
 
-const USE_CHECKPOINT =
-  "Hand on the merged checkpoint instead (--to merged), which keeps the tokenizer as it is.";
+const USE_CHECKPOINT = "Hand on the merged checkpoint instead (merged), which keeps the tokenizer as it is.";
 
 function refuse(found: string): never {
   throw new FormatError("gguf-tokenizer", `tokenizer.json ${found}.`, USE_CHECKPOINT);

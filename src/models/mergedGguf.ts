@@ -100,7 +100,7 @@ function written(name: string, tensor: RowTensor, wanted: WrittenGgmlType): Gguf
     ...{ name, type, shape: tensor.shape },
     async *pieces() {
       for await (const rows of rowBlocks(tensor)) {
-        if (type === "F16") checkHalves(name, rows, "Write the file in f32: --dtype f32.");
+        if (type === "F16") checkHalves(name, rows, "Write the file in f32.");
         yield fromFloat32ToGgml(rows, type);
       }
     },

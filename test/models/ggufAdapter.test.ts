@@ -158,7 +158,7 @@ describe("what a GGUF adapter has no place for is refused by name, with what to 
   ])("%s", (_, changes, says) => {
     const config = { ...jsonIn("llama", CONFIG), ...changes };
     expect(() => refuseUnheld(config, "adapter")).toThrow(says);
-    expect(() => refuseUnheld(config, "adapter")).toThrow(/--to merged-gguf/);
+    expect(() => refuseUnheld(config, "adapter")).toThrow(/\(merged-gguf\)/);
   });
 
   it("and nothing of what PEFT writes for plain LoRA", () => {
