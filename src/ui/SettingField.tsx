@@ -24,23 +24,19 @@ export function SettingField({ store, field, explains }: SettingFieldProps) {
   const { set } = store.getState();
   const id = useId();
   const about = `${id}-about`;
+  // Among all settings it is said once whose they are.
+  if (isAdapters && explains) return null;
   return (
     <div className="field" title={explains ? undefined : description}>
       <label htmlFor={id} className={explains ? "mono" : ""}>
         {labelOf(field)}
       </label>
       {control === "switch" ? (
-        <Switch
-          id={id}
-          disabled={isAdapters}
-          checked={value === true}
-          onCheckedChange={(on) => set(section, key, on)}
-        />
+        <Switch id={id} checked={value === true} onCheckedChange={(on) => set(section, key, on)} />
       ) : control === "choice" ? (
         <select
           id={id}
           className="select"
-          disabled={isAdapters}
           value={String(value)}
           onChange={(event) => set(section, key, event.target.value)}
         >
@@ -54,7 +50,7 @@ export function SettingField({ store, field, explains }: SettingFieldProps) {
       <p id={about} className="about">
         {mistake && <span className="mistake">{mistake} </span>}
         {mistake === undefined && <FieldFaults store={store} name={key} />}
-        {explains && <span className="quiet">{isAdapters ? "As the adapter has it." : description}</span>}
+        {explains && <span className="quiet">{description}</span>}
       </p>
     </div>
   );

@@ -22,6 +22,7 @@ export function SettingsPanel({ store }: { store: StoreApi<PageState> }) {
     store,
     (state) => !state.settingsAreOwn || sameSettings(state.settings, recommendedFor(state.choices)),
   );
+  const hasAdapter = useStore(store, ({ choices }) => choices.adapter !== undefined);
   const { useRecommended, readRun } = store.getState();
   return (
     <Panel
@@ -47,6 +48,11 @@ export function SettingsPanel({ store }: { store: StoreApi<PageState> }) {
         {ADVANCED.map(({ section, title }) => (
           <div key={section}>
             <h3>{title}</h3>
+            {section === "lora" && hasAdapter && (
+              <p className="quiet small">
+                The adapter that you go on from brings its own settings; under Adapters you can look at them.
+              </p>
+            )}
             <div className="advanced">
               {FORM_FIELDS.filter(
                 (field) => field.section === section && !BASIC_KEYS.includes(field.key),
