@@ -68,6 +68,13 @@ def logit_complaints(error: float) -> list[str]:
     return [] if error <= TOLERANCE else [f"logits differ by {error:.2e} of the largest"]
 
 
+def judge(model_dir: Path, adapter_dir: Path, logits: Path) -> tuple[float, list[str]]:
+    """How far Graft's logits are from those of PEFT's model, and all that is wrong with the adapter."""
+    model, complaints = open_adapter(model_dir, adapter_dir)
+    error = logit_error(model, logits)
+    return error, [*complaints, *key_complaints(model, adapter_dir), *logit_complaints(error)]
+
+
 def metric_complaints(file: Path) -> list[str]:
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     steps = [line for line in lines if "loss" in line]

@@ -14,15 +14,13 @@ from pathlib import Path
 import torch
 from oracle import DUMPS
 from transformers.utils import logging
-from verify_adapter import key_complaints, logit_complaints, logit_error, open_adapter
+from verify_adapter import judge
 from verifying import chosen, end
 
 
 def check(name: str, folder: Path) -> bool:
     base = json.loads((DUMPS / "runs" / name / "case.json").read_text(encoding="utf-8"))["base"]
-    model, complaints = open_adapter(DUMPS / "bases" / base, folder)
-    error = logit_error(model, folder / "logits.json")
-    complaints += key_complaints(model, folder) + logit_complaints(error)
+    error, complaints = judge(DUMPS / "bases" / base, folder, folder / "logits.json")
     print("\n  ".join([f"{name:26s} {error:.1e}", *complaints]), flush=True)
     return not complaints
 

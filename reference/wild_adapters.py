@@ -21,7 +21,7 @@ from peft import PeftModel
 from random_adapters import load, logits_of
 from random_runs import decompose_exactly
 from transformers.utils import logging
-from verify_adapter import key_complaints, logit_complaints, logit_error, open_adapter
+from verify_adapter import judge
 from verifying import chosen, end
 from wild_forms import AGREES, AS_BEFORE, FAILS, FORMS, LOSES, OPENS, Form
 
@@ -79,9 +79,7 @@ def opens_again(name: str, out: Path) -> bool:
     if not again.exists():
         return False
     try:
-        model, complaints = open_adapter(DUMPS / "bases" / FORMS[name].base, again)
-        complaints += key_complaints(model, again)
-        complaints += logit_complaints(logit_error(model, out / name / "peft.json"))
+        _, complaints = judge(DUMPS / "bases" / FORMS[name].base, again, out / name / "peft.json")
     except Exception as refusal:
         complaints = [f"{type(refusal).__name__}: {refusal}"]
     print(f"{name:22s} in PEFT again: {'; '.join(complaints)[:300] or 'right'}", flush=True)

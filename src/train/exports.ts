@@ -15,7 +15,7 @@ import { EXPORT_FORMATS, type ExportFormat, exportFiles, GGUF_TYPES, type Handed
 import { engineValues } from "./initialValues.ts";
 import { fitAdapter } from "./openAdapter.ts";
 import { openModel } from "./openModel.ts";
-import { compareWritten, type SelfCheck } from "./selfCheck.ts";
+import { type CheckOptions, compareWritten, type SelfCheck } from "./selfCheck.ts";
 
 /** What is handed on, and how it runs. */
 export interface Exportable extends Handed {
@@ -35,34 +35,34 @@ export interface Exportable extends Handed {
  * 0.4 to 1.5 of √M·u were found; 4 of it are allowed. Adapters with values drawn by chance, far larger than training makes
  * them, come to 7 in two cases of 102, which cannot be told from a fault.
  */
-function allowedFor(format: ExportFormat, from: Exportable): number {
+function limitsFor(format: ExportFormat, from: Exportable): Pick<CheckOptions, "allowed" | "rounded"> {
   switch (format) {
-    case "peft":
-      return from.live.selection.lora.some(({ fromBase }) => fromBase !== null) ? 1e-5 : 1e-6;
+    case "peft": {
+      const isFromBase = from.live.selection.lora.some(({ fromBase }) => fromBase !== null);
+      return { allowed: isFromBase ? 1e-5 : 1e-6, rounded: false };
+    }
     case "gguf":
-      return 1e-5;
-    default:
-      return SUMMATION + 4 * roundingOf(format, from);
+      return { allowed: 1e-5, rounded: false };
+    default: {
+      const rounding = roundingOf(format, from);
+      return { allowed: SUMMATION + 4 * rounding, rounded: rounding > 0 };
+    }
   }
 }
 
 /** √M·u; 0 where no matrix is rounded. */
-function roundingOf(format: ExportFormat, { live, opened: { model } }: Exportable): number {
-  switch (format) {
-    case "peft":
-    case "gguf":
-      return 0;
-    case "merged": {
-      const { lora, whole, tokens } = live.selection;
-      const changed = new Set([...lora, ...whole, ...tokens].map(({ module }) => module.name));
-      const roundings = [...changed].map((name) => ROUNDING[model.tensor(name, "weight").dtype] ?? 0);
-      return Math.max(...roundings) * Math.sqrt(changed.size);
-    }
-    default: {
-      const matrices = model.modules.filter(({ parameters }) => parameters.weight?.length === 2);
-      return (ROUNDING[GGUF_TYPES[format]] ?? 0) * Math.sqrt(matrices.length);
-    }
+function roundingOf(
+  format: Exclude<ExportFormat, "peft" | "gguf">,
+  { live, opened: { model } }: Exportable,
+): number {
+  if (format === "merged") {
+    const { lora, whole, tokens } = live.selection;
+    const changed = new Set([...lora, ...whole, ...tokens].map(({ module }) => module.name));
+    const roundings = [...changed].map((name) => ROUNDING[model.tensor(name, "weight").dtype] ?? 0);
+    return Math.max(...roundings) * Math.sqrt(changed.size);
   }
+  const matrices = model.modules.filter(({ parameters }) => parameters.weight?.length === 2);
+  return (ROUNDING[GGUF_TYPES[format]] ?? 0) * Math.sqrt(matrices.length);
 }
 
 const SUMMATION = 1e-4;
@@ -116,8 +116,7 @@ export async function exportChecked(
   const open = () => openWritten(format, from, mapFileSet("the export", written));
   return compareWritten(from.live, open, from.prompts, {
     what: CALLED[format],
-    allowed: allowedFor(format, from),
-    rounded: roundingOf(format, from) > 0,
+    ...limitsFor(format, from),
     signal,
   });
 }

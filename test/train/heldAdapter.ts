@@ -18,6 +18,7 @@ import { fitAdapter } from "../../src/train/openAdapter.ts";
 import { type OpenedBase, openBase } from "../../src/train/openBase.ts";
 import { withStarts } from "../../src/train/plainAdapter.ts";
 import { checkPrompts, largestDifference } from "../../src/train/selfCheck.ts";
+import { bytesOf } from "../models/merged.ts";
 import { DUMPS } from "./parityRun.ts";
 
 /** What PEFT computes: logits of some ids. */
@@ -90,14 +91,8 @@ export async function handOn(format: ExportFormat, { base, files, live }: HeldAd
   await exportChecked(format, handed, inMemory);
 }
 
-async function inMemory({ name, byteLength, pieces }: FileStream) {
-  const bytes = new Uint8Array(byteLength);
-  let at = 0;
-  for await (const piece of pieces()) {
-    bytes.set(piece, at);
-    at += piece.length;
-  }
-  return arraySource(bytes, name);
+async function inMemory(file: FileStream) {
+  return arraySource(await bytesOf(file), file.name);
 }
 
 /** Frees the device, so that the process can end. */
