@@ -60,6 +60,10 @@ export class KernelBench {
   /** Keeps Dawn's objects alive for as long as the bench is used. */
   private readonly keepAlive: unknown;
   private state: number;
+  /** How near each comparison came to failing, at most, as a part of what it allows. */
+  readonly shares = new Map<string, number>();
+  /** Kernels of earlier runs: a pipeline that lives is not compiled again. */
+  private readonly kernels: Kernels[] = [];
   private readonly errors: string[] = [];
 
   constructor(device: GPUDevice, keepAlive: unknown) {
@@ -191,7 +195,9 @@ export class KernelBench {
       arenas.write("gradients", name, Float32Array.from(start));
     }
     // Bind groups are made with the program: what lives outside has its storage by now.
-    const program = await Program.create(gpu, new Kernels(gpu), plan);
+    const kernels = new Kernels(gpu);
+    this.kernels.push(kernels);
+    const program = await Program.create(gpu, kernels, plan);
     for (const buffer of program.activationBuffers()) fill(this.device, buffer, POISON);
     // Integers stay 0: a place or an index that an earlier micro-batch could have left.
     for (const input of plan.inputs) {
@@ -282,7 +288,9 @@ export class KernelBench {
       }
     }
     if (largest === 0) throw new Error(`${where}: the oracle is zero everywhere, which proves nothing`);
-    if (error > tolerance * largest + (this.resolutions.get(actual) ?? 0)) {
+    const allowed = tolerance * largest + (this.resolutions.get(actual) ?? 0);
+    this.shares.set(what, Math.max(this.shares.get(what) ?? 0, error && error / allowed));
+    if (error > allowed) {
       throw new Error(
         `${where}: [${at}] is ${actual[at]}, expected ${expected[at]}; error ${error / largest} of the largest, allowed ${tolerance}`,
       );

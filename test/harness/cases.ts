@@ -27,6 +27,24 @@ export function onBothClasses(cases: readonly KernelCase[]): KernelCase[] {
   );
 }
 
+/** How often each test runs, on fresh input each time. */
+const SEEDS = Number(process.env.GRAFT_SEEDS ?? 1);
+/** A comparison that came nearer to failing than this part of what it allows is told, where there are many seeds. */
+const NEAR = 0.1;
+
+/** Runs a test once; under `GRAFT_SEEDS=100` so many times, to say how often it failed and how near it came. */
+export async function overSeeds(bench: KernelBench, name: string, run: () => Promise<void>): Promise<void> {
+  if (SEEDS === 1) return run();
+  const failures: unknown[] = [];
+  bench.shares.clear();
+  for (let i = 0; i < SEEDS; i++) await run().catch((error: unknown) => failures.push(error));
+  for (const [what, share] of bench.shares) {
+    if (share > NEAR) console.log(`${share.toFixed(2)} of what is allowed: ${name}: ${what}`);
+  }
+  if (failures.length > 0)
+    throw new Error(`${failures.length} of ${SEEDS} failed, the first: ${failures[0]}`);
+}
+
 /** Declares the cases of `shaders/<shader>.wgsl`; under vitest each becomes a test. */
 export async function kernelSuite(shader: string, cases: readonly KernelCase[]): Promise<KernelSuite> {
   if (process.env.VITEST) {
@@ -37,7 +55,10 @@ export async function kernelSuite(shader: string, cases: readonly KernelCase[]):
         bench = await openBench();
       });
       afterAll(() => bench?.close());
-      for (const test of cases) it(`${test.passes.join(", ")}: ${test.name}`, () => test.run(bench));
+      for (const test of cases) {
+        const name = `${test.passes.join(", ")}: ${test.name}`;
+        it(name, () => overSeeds(bench, name, () => test.run(bench)));
+      }
     });
   }
   return { shader, cases };

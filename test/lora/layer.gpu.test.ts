@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, it } from "vitest";
 import { project } from "../../src/lora/layer.ts";
 import { stackRows } from "../../src/ops/weight.ts";
 import { type KernelBench, openBench, type Tensor } from "../harness/bench.ts";
+import { overSeeds } from "../harness/cases.ts";
 import { type StoredFormat, storedWeight } from "../harness/weights.ts";
 import { changed, layer, layerBackward, norms } from "../reference/dora.ts";
 import { forward as drop, backward as undrop } from "../reference/dropout.ts";
@@ -54,7 +55,8 @@ async function check(
     const start = { ...factors, a: bench.normal(rank * width), b: bench.normal(rows * rank) };
     const w = withStarts && rank > 0 ? changed(values, start, sizes) : values;
     const n = norms(w, factors, sizes).map(Math.fround);
-    const m = rank > 0 ? bench.normal(rows) : n;
+    // Near the norms, as where they are trained: with m/n all but 0, m/n − 1 and 1 would cancel.
+    const m = rank > 0 ? bench.normal(rows).map((value, o) => Math.fround(value * n[o]!)) : n;
     const bias = bench.normal(rows);
     constants[`w${i}`] = tensor;
     parameters[`bias${i}`] = { shape: [rows], values: bias };
@@ -139,12 +141,20 @@ const joined: readonly Module[] = [
 ];
 
 describe("a layer with DoRA", () => {
-  it("is PEFT's formula where nothing is dropped", () => check(joined, 0));
-  it("is PEFT's formula under dropout, each module with a mask of its own", () => check(joined, 0.4));
-  it("is added to the residual stream", () => check([[13, 4, "f32"]], 0, { withSoFar: true }));
-  it("is added to the residual stream under dropout", () =>
-    check([[13, 4, "f32"]], 0.25, { withSoFar: true }));
-  it("may begin as a part of W", () => check(joined, 0, { withStarts: true }));
-  it("may begin as a part of W under dropout, which drops nothing of what was taken out of W", () =>
-    check(joined, 0.4, { withStarts: true, withSoFar: true }));
+  const cases: readonly [name: string, ...Parameters<typeof check>][] = [
+    ["is PEFT's formula where nothing is dropped", joined, 0],
+    ["is PEFT's formula under dropout, each module with a mask of its own", joined, 0.4],
+    ["is added to the residual stream", [[13, 4, "f32"]], 0, { withSoFar: true }],
+    ["is added to the residual stream under dropout", [[13, 4, "f32"]], 0.25, { withSoFar: true }],
+    ["may begin as a part of W", joined, 0, { withStarts: true }],
+    [
+      "may begin as a part of W under dropout, which drops nothing of what was taken out of W",
+      joined,
+      0.4,
+      { withStarts: true, withSoFar: true },
+    ],
+  ];
+  for (const [name, ...settings] of cases) {
+    it(name, () => overSeeds(bench, name, () => check(...settings)));
+  }
 });

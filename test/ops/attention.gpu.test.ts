@@ -202,7 +202,7 @@ const cases: readonly Case[] = [
     heads: 2,
     keyValueHeads: 1,
     headDim: 2,
-    scale: 0.9,
+    scale: 0.3,
     forms: ["gpu"],
   },
   {
@@ -269,7 +269,16 @@ const cases: readonly Case[] = [
     forms: both,
   },
   // So few words that one workgroup clears them.
-  { name: "columns of nobody, few", ranges: causal([2]), ...one, headDim: 4, gap: 4, forms: ["software"] },
+  {
+    name: "columns of nobody, few",
+    ranges: bidirectional([2]),
+    heads: 2,
+    keyValueHeads: 1,
+    headDim: 4,
+    scale: 0.125,
+    gap: 4,
+    forms: ["software"],
+  },
   // 36 features are nine fours, in two slices of five: the last goes past the head.
   {
     name: "columns of nobody, unaligned",

@@ -230,14 +230,14 @@ const two = [
   [71, "adapted"],
 ] as const;
 const cases: readonly Case[] = [
-  { rows: 1, slices: [[1, "adapted"]] },
+  { rows: 1, slices: [[5, "adapted"]] },
   { rows: 7, slices: two },
   { rows: 7, slices: two, bias: true },
   { rows: 9, slices: two, bias: true, trainedBias: true, soFar: true },
   { rows: 3, slices: two, soFar: true, frozen: true },
   // 64 columns fill a workgroup.
   { rows: 130, slices: [[64, "adapted"]], soFar: true },
-  { rows: 1, slices: [[1, "adapted"]], addedAt: 0 },
+  { rows: 5, slices: [[3, "adapted"]], addedAt: 0 },
   {
     rows: 11,
     slices: [

@@ -5,7 +5,7 @@ import { kernelSuite } from "../harness/cases.ts";
 import { backward, forward, type GeluKind } from "../reference/gelu.ts";
 
 const shapes = [
-  { name: "[1, 1]", rows: 1, width: 1 },
+  { name: "[1, 5]", rows: 1, width: 5 },
   { name: "[3, 37]", rows: 3, width: 37 },
   { name: "[5, 64], added to another branch", rows: 5, width: 64, branch: true },
 ] as const;

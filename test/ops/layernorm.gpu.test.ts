@@ -18,7 +18,8 @@ interface Case {
 // Rows are summed by 64 lanes, columns by 32 lanes in eights: 100, 9 and 70 leave tails in each.
 const cases: readonly Case[] = [
   { rows: 1, width: 1, eps: 0.3 },
-  { rows: 1, width: 2, eps: 0.3 },
+  { rows: 1, width: 9, eps: 0.3 },
+  { rows: 5, width: 3, eps: 0.3 },
   { rows: 3, width: 100, eps: 1e-5, branch: true },
   { rows: 70, width: 9, eps: 0.3 },
   { rows: 33, width: 64, eps: 1e-2, offset: 20, branch: true },

@@ -119,7 +119,7 @@ const fused: readonly Module[] = [
   [32, 16, 16, 1],
 ];
 const cases: readonly Case[] = [
-  { rows: 1, width: 1, out: 1, modules: [[0, 1, 1, 2]] },
+  { rows: 1, width: 7, out: 5, modules: [[0, 5, 3, 2]] },
   // 16 rows of W fill the table to its last byte, 16 × 3 invocations do not fill a workgroup: the tail is masked.
   { rows: 5, width: 37, out: 16, modules: [[0, 16, 3, 3]], branch: true },
   // Five rows in groups of four, in a buffer without room for a sixth.

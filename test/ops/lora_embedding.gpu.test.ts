@@ -65,7 +65,7 @@ async function check(bench: KernelBench, { rows, rank, count, width }: Case): Pr
 }
 
 const cases: readonly Case[] = [
-  { rows: 1, rank: 1, count: 1, width: 1 },
+  { rows: 1, rank: 3, count: 1, width: 5 },
   { rows: 5, rank: 3, count: 7, width: 9 },
   // More rows than a workgroup has invocations, of few ids; the first of an id in one, the last in another.
   { rows: 150, rank: 2, count: 4, width: 6 },

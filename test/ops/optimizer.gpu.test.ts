@@ -205,8 +205,8 @@ const mixed = [
 
 const runs: Run[] = [
   {
-    name: "one element",
-    chunks: [[{ elements: 1, group: 0 }]],
+    name: "five elements",
+    chunks: [[{ elements: 5, group: 0 }]],
     groups,
     settings,
     steps: 1,
