@@ -15,12 +15,14 @@ function editDistance(a: string, b: string): number {
 // A stranger's key may be megabytes long; the distance is quadratic.
 const LONGEST_COMPARED = 100;
 
-/** The known name that is closest to `found`, for "did you mean …". Ties go to the first. */
+/** The known name that is closest to `found`, for "did you mean …": one that holds it, where there is one. Ties go to the first. */
 export function nearestName(found: string, known: Iterable<string>): string | undefined {
   const compared = found.slice(0, LONGEST_COMPARED).toLowerCase();
+  const names = [...known];
+  const holding = names.filter((name) => name.toLowerCase().includes(compared));
   let best: string | undefined;
   let bestDistance = Number.POSITIVE_INFINITY;
-  for (const name of known) {
+  for (const name of holding.length > 0 ? holding : names) {
     const distance = editDistance(compared, name.toLowerCase());
     if (distance < bestDistance) {
       best = name;

@@ -15,6 +15,8 @@ export type LoraField = { default: Json; description: string } & (
       role: "setting" | "described";
       schema: v.GenericSchema;
       expected: string;
+      /** All that it may be, where these are few words. */
+      choices?: readonly string[];
       /** What an adapter that is loaded may hold, where that is more than what a run may ask for. */
       loaded?: v.GenericSchema;
     }
@@ -99,6 +101,8 @@ function startConfig(description: string, fallback: Json = null): LoraField {
   const reason = "initial values that are computed from data or for quantised weights are not built";
   return { ...absent(reason, description, fallback), loaded: anything };
 }
+
+const BIASES = ["none", "all", "lora_only"] as const;
 
 const OTHER_METHOD = "this variant of LoRA is not built";
 
@@ -198,7 +202,8 @@ export const LORA_FIELDS = {
   },
   bias: {
     role: "setting",
-    schema: v.picklist(["none", "all", "lora_only"]),
+    schema: v.picklist(BIASES),
+    choices: BIASES,
     expected: '"none", "all" or "lora_only"',
     default: "none",
     description:

@@ -130,7 +130,7 @@ export const TRAIN_FIELDS = {
     kind: "groups",
     default: null,
     description:
-      "Learning rates and weight decays of their own for some tensors, as told below; the first group that matches takes a tensor. (Graft's own.)",
+      "Learning rates and weight decays of their own for tensors that train, picked by patterns of their PEFT names; the first group that matches takes a tensor. (Graft's own.)",
   },
   loraplus_lr_ratio: {
     kind: "optional",
@@ -266,7 +266,7 @@ export const TRAIN_FIELDS = {
   samples: {
     kind: "samples",
     default: null,
-    description: "Prompts that are answered while the model trains, as told below. (Graft's own.)",
+    description: "Prompts that are answered while the model trains, and how often. (Graft's own.)",
   },
   gradient_checkpointing: {
     kind: "boolean",

@@ -8,6 +8,7 @@ import { checkWords } from "./exportWords.ts";
 import { count } from "./format.ts";
 import type { PageState } from "./pageState.ts";
 import { PROGRESS_WORDS } from "./progressWords.ts";
+import { fieldOf, labelOf } from "./settings.ts";
 
 /** The buttons, and in one line how things stand. */
 export function Actions({ store }: { store: StoreApi<PageState> }) {
@@ -81,7 +82,7 @@ function statusWords(state: PageState): string {
   switch (phase) {
     case "choosing":
       if (device?.ok === false) return "Training needs a GPU: see above.";
-      if (Object.keys(mistakes).length > 0) return "A setting needs to be corrected.";
+      if (Object.keys(mistakes).length > 0) return correctWords(Object.keys(mistakes));
       if (choices.data.kind === "written" && choices.text.trim() === "")
         return "Write or paste some text to begin.";
       if (dataProblem) return "The rows need a decision: see Data.";
@@ -105,6 +106,12 @@ function statusWords(state: PageState): string {
     default:
       return phase satisfies never;
   }
+}
+
+/** The field itself may be out of sight. */
+function correctWords(keys: readonly string[]): string {
+  const labels = keys.map((key) => labelOf(fieldOf(key)));
+  return `${labels.join(", ")} ${labels.length === 1 ? "needs" : "need"} to be corrected: see Settings.`;
 }
 
 /** How far the run is; before its first step, how far the preparation. */

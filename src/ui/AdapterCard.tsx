@@ -153,7 +153,7 @@ function fitWords({ modules, whole, tokens }: AdapterFit): string {
       : [];
   const kept =
     whole.length > 0 ? [`${count(whole.length)} ${whole.length === 1 ? "tensor" : "tensors"} whole`] : [];
-  const rows = tokens.map((one) => `${count(one.rows)} rows of ${one.module}`);
+  const rows = tokens.map((one) => `${count(one.rows)} ${one.rows === 1 ? "row" : "rows"} of ${one.module}`);
   return [...added, ...kept, ...rows].join(", ");
 }
 

@@ -127,13 +127,15 @@ function Choices({ store, choices, making, onMaking, onProblem }: ChoicesProps) 
     setMade(undefined);
     setStopped(undefined);
     onMaking(format);
-    const result = await store.getState().exportAs(format, setProgress);
+    const { phase, exportAs } = store.getState();
+    const result = await exportAs(format, setProgress);
     onMaking(undefined);
     setProgress(undefined);
     if (result.ok) {
       setMade(result.value);
       const [first] = downloadsOf(result.value, modelName(store.getState()));
       if (first) save(first.blob, first.name);
+      if (phase === "done" && holdsAdapter(format)) store.getState().saved();
     } else if (result.code === "stopped") setStopped(format);
     else onProblem(result);
   };
@@ -156,6 +158,11 @@ function Choices({ store, choices, making, onMaking, onProblem }: ChoicesProps) 
       ))}
     </ul>
   );
+}
+
+/** Of a merged model nobody gets the adapter back. */
+function holdsAdapter(format: ExportFormat): boolean {
+  return format === "peft" || format === "gguf";
 }
 
 /** Formats that differ by the type of their numbers only are one form. */
@@ -248,22 +255,31 @@ function Form({ store, choices, making, progress, made, stopped, onMake }: FormP
 
 function Making({ progress: { stage, done, total } }: { progress: Progress }) {
   const [label, words] = PROGRESS_WORDS[stage](done, total);
+  const shown = useInSight<HTMLParagraphElement>();
   return (
     <>
       <progress aria-label={label} max={Math.max(1, total)} {...(stage === "check" ? {} : { value: done })} />
-      <p role="status" className="quiet">
+      <p ref={shown} role="status" className="quiet">
         {words}
       </p>
     </>
   );
 }
 
+/** Once it is there it is scrolled to, as far as is needed: the dialog may end above it. */
+function useInSight<Shown extends HTMLElement>() {
+  const shown = useRef<Shown>(null);
+  useEffect(() => shown.current?.scrollIntoView({ block: "nearest" }), []);
+  return shown;
+}
+
 /** What has been found, and the files once more: a browser may have asked, or have been told no. */
 function Made({ exported, model }: { exported: Exported; model: string }) {
+  const shown = useInSight<HTMLParagraphElement>();
   return (
     <>
       <p role="status">{checkWords(exported.check)}</p>
-      <p className="saves">
+      <p ref={shown} className="saves">
         {downloadsOf(exported, model).map(({ name, blob }) => (
           <Button key={name} size="1" variant="soft" onClick={() => save(blob, name)}>
             Save {name}

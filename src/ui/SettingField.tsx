@@ -27,7 +27,7 @@ export function SettingField({ store, field, explains }: SettingFieldProps) {
   // Among all settings it is said once whose they are.
   if (isAdapters && explains) return null;
   return (
-    <div className="field" title={explains ? undefined : description}>
+    <div className="field" title={explains ? undefined : plain(description)}>
       <label htmlFor={id} className={explains ? "mono" : ""}>
         {labelOf(field)}
       </label>
@@ -50,7 +50,7 @@ export function SettingField({ store, field, explains }: SettingFieldProps) {
       <p id={about} className="about">
         {mistake && <span className="mistake">{mistake} </span>}
         {mistake === undefined && <FieldFaults store={store} name={key} />}
-        {explains && <span className="quiet">{description}</span>}
+        {explains && <span className="quiet">{plain(description)}</span>}
       </p>
     </div>
   );
@@ -99,7 +99,7 @@ function TypedField({ store, field, id, about, value, isAdapters }: TypedFieldPr
     const isRight = accepts(next);
     setTyped({ text: written, of: isRight ? next : value });
     if (isRight) set(section, key, next);
-    else tell(key, `Expected ${expected}.`);
+    else tell(key, `Expected ${inForm(expected)}.`);
   };
   return (
     <TextField.Root
@@ -116,6 +116,16 @@ function TypedField({ store, field, id, about, value, isAdapters }: TypedFieldPr
       onChange={({ target }) => type(target.value)}
     />
   );
+}
+
+/** Without the marks of the documents' Markdown. */
+function plain(description: string): string {
+  return description.replaceAll("`", "");
+}
+
+/** A run file's null is a field that is left empty. */
+function inForm(expected: string): string {
+  return expected.replace(/ or null$/, " or nothing");
 }
 
 /** What holds where nothing is typed. */

@@ -8,7 +8,10 @@ export const PROGRESS_WORDS: Readonly<
   read: (done, total) => ["Read", `Reading the rows: ${percentOf(done, total)}`],
   encode: (done, total) => ["Tokenised", `Tokenising: ${count(done)} of ${count(total)} rows`],
   start: (done, total) => ["Decomposed", `Decomposing the base's weights: ${done} of ${total}`],
-  load: (done, total) => ["Loaded", `Loading the base model: ${percentOf(done, total)}`],
+  load: (done, total) => [
+    "Loaded",
+    done < total ? `Loading the base model: ${percentOf(done, total)}` : "The base model is loaded.",
+  ],
   compile: (done, total) => ["Compiled", `Compiling kernels: ${done} of ${total}`],
   write: (done, total) => ["Written", `Writing the files: ${percentOf(done, total)}`],
   check: () => ["Checked", "Reading the files back…"],

@@ -85,16 +85,21 @@ export function fieldOf(key: string): FormField {
 
 function loraField(key: string, field: LoraField): FormField[] {
   if (field.role !== "setting") return [];
-  const { schema, expected, description } = field;
-  const kind = typeof field.default;
+  const { schema, expected, description, choices = [] } = field;
   return [
     {
-      ...{ section: "lora", key, description, expected, choices: [], default: field.default },
-      // init_lora_weights takes words too: a switch would hide them.
-      control: kind === "number" ? "number" : expected === "true or false" ? "switch" : "text",
+      ...{ section: "lora", key, description, expected, choices, default: field.default },
+      control: loraControl(field.default, expected, choices),
       accepts: (value) => v.is(schema, value),
     },
   ];
+}
+
+function loraControl(fallback: Json, expected: string, choices: readonly string[]): FormField["control"] {
+  if (choices.length > 0) return "choice";
+  if (typeof fallback === "number") return "number";
+  // init_lora_weights takes words too: a switch would hide them.
+  return expected === "true or false" ? "switch" : "text";
 }
 
 function trainField(key: string, field: TrainField): FormField {

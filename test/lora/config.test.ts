@@ -142,4 +142,6 @@ it("finds the nearest name by edits", () => {
   expect(nearestName("lern_rate", ["seed", "learning_rate", "r"])).toBe("learning_rate");
   expect(nearestName("R", ["rank", "r"])).toBe("r");
   expect(nearestName("x", [])).toBeUndefined();
+  // As edits go lm_head is nearer.
+  expect(nearestName("embed", ["lm_head", "embed_tokens"])).toBe("embed_tokens");
 });

@@ -52,6 +52,12 @@ describe("the form", () => {
     for (const key of BASIC_KEYS) expect(fieldOf(key).description).not.toBe("");
   });
 
+  it("offers what can only be chosen", () => {
+    expect(fieldOf("bias")).toMatchObject({ control: "choice", choices: ["none", "all", "lora_only"] });
+    expect(fieldOf("init_lora_weights").control).toBe("text");
+    expect(fieldOf("use_dora").control).toBe("switch");
+  });
+
   it("accepts its defaults, and each value reads back as it was", () => {
     for (const field of FORM_FIELDS) {
       expect(field.accepts(field.default), field.key).toBe(true);
