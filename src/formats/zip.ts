@@ -22,7 +22,9 @@ const UNPACKED_FREELY = 2 ** 26;
 const MAX_RATIO = 20;
 const MAX_UNPACKED = 2 ** 31 - 1;
 
-const REMEDY = "Unpack it, and choose the folder.";
+/** Of what another program may unpack, and of what none can. */
+const UNPACK = "Unpack it, and choose the folder.";
+const AGAIN = "Download or pack it again.";
 
 interface Entry {
   readonly path: string;
@@ -47,7 +49,11 @@ export async function openZip(source: ByteSource, wanted: string): Promise<FileS
   const [home, next] = homes.sort((a, b) => depth(a) - depth(b));
   if (home === undefined) {
     const paths = show(entries.slice(0, 20).map(({ path }) => path));
-    throw new FormatError("zip", `${source.name} holds no ${wanted}; it holds ${paths}.`, REMEDY);
+    throw new FormatError(
+      "zip",
+      `${source.name} holds no ${wanted}; it holds ${paths}.`,
+      `Choose one with a folder that holds ${wanted}.`,
+    );
   }
   if (next !== undefined && next !== home && depth(next) === depth(home)) {
     const found = `${source.name} holds ${wanted} in several folders: ${show(homes)}.`;
@@ -58,14 +64,14 @@ export async function openZip(source: ByteSource, wanted: string): Promise<FileS
   for (const entry of entries) {
     const name = entry.path.slice(folder.length);
     if (!entry.path.startsWith(folder) || name === "" || name.includes("/")) continue;
-    if (files.has(name)) throw broken(source, `it holds ${show(entry.path)} twice`);
+    if (files.has(name)) throw broken(source, `it holds ${show(entry.path)} twice`, UNPACK);
     files.set(name, entrySource(source, entry, name));
   }
   return mapFileSet(source.name, files);
 }
 
-function broken({ name }: ByteSource, found: string): FormatError {
-  return new FormatError("zip", `${name} cannot be read as a zip archive: ${found}.`, REMEDY);
+function broken({ name }: ByteSource, found: string, remedy = AGAIN): FormatError {
+  return new FormatError("zip", `${name} cannot be read as a zip archive: ${found}.`, remedy);
 }
 
 function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
@@ -101,8 +107,9 @@ async function findDirectory(source: ByteSource): Promise<{ start: number; size:
     const count = view.getUint16(at + 10, true);
     const size = view.getUint32(at + 12, true);
     const start = view.getUint32(at + 16, true);
-    if (count === 0xffff || start === 0xffff_ffff) throw broken(source, "it is of the kind Zip64");
-    if (count > MAX_ENTRIES) throw broken(source, `it holds ${count} files, ${MAX_ENTRIES} at most are read`);
+    if (count === 0xffff || start === 0xffff_ffff) throw broken(source, "it is of the kind Zip64", UNPACK);
+    if (count > MAX_ENTRIES)
+      throw broken(source, `it holds ${count} files, ${MAX_ENTRIES} at most are read`, UNPACK);
     if (start + size > from + at) throw broken(source, "its directory lies outside of it");
     return { start, size, count };
   }
@@ -114,14 +121,15 @@ function entryOf(source: ByteSource, view: DataView, at: number, path: string): 
   const packedBytes = view.getUint32(at + 20, true);
   const bytes = view.getUint32(at + 24, true);
   const isDeflated = method === 8;
-  if (view.getUint16(at + 8, true) & 1) throw broken(source, `${show(path)} is encrypted`);
-  if (method !== 0 && !isDeflated) throw broken(source, `${show(path)} is packed by method ${method}`);
+  if (view.getUint16(at + 8, true) & 1) throw broken(source, `${show(path)} is encrypted`, UNPACK);
+  if (method !== 0 && !isDeflated)
+    throw broken(source, `${show(path)} is packed by method ${method}`, UNPACK);
   if (leavesFolder(path)) throw broken(source, `it holds ${show(path)}, which leads out of it`);
   const most = isDeflated
     ? Math.min(MAX_UNPACKED, Math.max(UNPACKED_FREELY, MAX_RATIO * packedBytes))
     : packedBytes;
   if (bytes > most || (!isDeflated && bytes < packedBytes)) {
-    throw broken(source, `${show(path)} would have ${bytes} bytes, made of ${packedBytes}`);
+    throw broken(source, `${show(path)} would have ${bytes} bytes, made of ${packedBytes}`, UNPACK);
   }
   const [crc, start] = [view.getUint32(at + 16, true), view.getUint32(at + 42, true)];
   return { path, isDeflated, packedBytes, bytes, crc, start };
@@ -175,7 +183,7 @@ function damaged(source: ByteSource, path: string): FormatError {
   return new FormatError(
     "zip",
     `${source.name} is damaged: the bytes of ${show(path)} are not those that were packed (CRC-32).`,
-    "Download or pack it again.",
+    AGAIN,
   );
 }
 

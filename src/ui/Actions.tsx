@@ -6,7 +6,7 @@ import { save, zipped } from "./download.ts";
 import { Exports } from "./Exports.tsx";
 import { checkWords } from "./exportWords.ts";
 import { count } from "./format.ts";
-import type { PageState } from "./pageState.ts";
+import { isTraining, type PageState } from "./pageState.ts";
 import { PROGRESS_WORDS } from "./progressWords.ts";
 import { fieldOf, labelOf } from "./settings.ts";
 
@@ -22,7 +22,7 @@ export function Actions({ store }: { store: StoreApi<PageState> }) {
   const word = useStore(store, trainWord);
   const status = useStore(store, statusWords);
   const { train, pause, stop, takeAdapter, saved } = store.getState();
-  const trains = phase === "preparing" || phase === "training";
+  const trains = isTraining(phase);
   const busy = phase === "opening" || trains;
   const download = async () => {
     const taken = await takeAdapter();

@@ -27,7 +27,7 @@ export function AdapterCard({ store, adapters, held, show }: CardProps) {
   const { key, label, opened } = held;
   const locked = useStore(store, ({ phase }) => isLocked(phase));
   const hasOthers = useStore(adapters, ({ held: all }) => all.filter(isUsable).length > 1);
-  const { remove, only, setStrength } = adapters.getState();
+  const { remove, only, setStrength, askAgain } = adapters.getState();
   const trainOn = () => {
     store.getState().choose({ adapter: held.source });
     show("train");
@@ -59,6 +59,7 @@ export function AdapterCard({ store, adapters, held, show }: CardProps) {
                 about={label}
                 value={held.strength}
                 onChange={(strength) => setStrength(key, strength)}
+                onRest={askAgain}
               />
               <Layers adapters={adapters} held={held} fit={opened.value.fit.value} />
               <Warnings warnings={opened.value.fit.value.warnings} />
@@ -70,7 +71,14 @@ export function AdapterCard({ store, adapters, held, show }: CardProps) {
           {isUsable(held) && (
             <div className="line">
               {hasOthers && (
-                <Button size="1" variant="soft" onClick={() => only(key)}>
+                <Button
+                  size="1"
+                  variant="soft"
+                  onClick={() => {
+                    only(key);
+                    askAgain();
+                  }}
+                >
                   Only this one
                 </Button>
               )}
@@ -171,12 +179,14 @@ function Warnings({ warnings }: { warnings: readonly string[] }) {
 /** A button for each layer that the adapter changes, and one for what it changes outside: pressed, it takes part. */
 function Layers({ adapters, held, fit }: HeldProps & { fit: AdapterFit }) {
   const { key, layersOff, isRestOff } = held;
-  const { setLayersOff, setRestOff } = adapters.getState();
+  const { setLayersOff, setRestOff, askAgain } = adapters.getState();
   const id = useId();
   if (fit.layers.length + fit.rest.length === 0) return null;
   const isOff = (layer: number) => layersOff.includes(layer);
-  const toggle = (layer: number) =>
+  const toggle = (layer: number) => {
     setLayersOff(key, isOff(layer) ? layersOff.filter((other) => other !== layer) : [...layersOff, layer]);
+    askAgain();
+  };
   const allOn = layersOff.length === 0 && !isRestOff;
   return (
     // biome-ignore lint/a11y/useSemanticElements: a fieldset cannot be laid out in a line
@@ -202,7 +212,10 @@ function Layers({ adapters, held, fit }: HeldProps & { fit: AdapterFit }) {
           className="layer"
           aria-pressed={!isRestOff}
           aria-label={`Outside the layers: ${fit.rest.join(", ")}`}
-          onClick={() => setRestOff(key, !isRestOff)}
+          onClick={() => {
+            setRestOff(key, !isRestOff);
+            askAgain();
+          }}
         >
           {fit.rest.map((name) => name.split(".").at(-1)).join(", ")}
         </button>
@@ -214,6 +227,7 @@ function Layers({ adapters, held, fit }: HeldProps & { fit: AdapterFit }) {
         onClick={() => {
           setLayersOff(key, allOn ? fit.layers : []);
           setRestOff(key, allOn && fit.rest.length > 0);
+          askAgain();
         }}
       >
         {allOn ? "all off" : "all on"}

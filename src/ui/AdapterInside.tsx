@@ -28,7 +28,7 @@ export function AdapterInside({ adapters, held, facts }: InsideProps) {
       <details>
         <summary>Tensors</summary>
         <Scroll label="Tensors">
-          <table>
+          <table className="tensors">
             <thead>
               <tr>
                 <th scope="col">Tensor</th>

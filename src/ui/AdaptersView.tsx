@@ -7,6 +7,7 @@ import { isUsable, usesWords } from "./adapterStore.ts";
 import { count } from "./format.ts";
 import { Panel } from "./Panel.tsx";
 import { Problem } from "./Problem.tsx";
+import { isTraining } from "./pageState.ts";
 import type { ViewProps } from "./view.ts";
 
 /** Adapters from anywhere on the model that is chosen: what they hold, and what they answer, alone and together. */
@@ -60,7 +61,7 @@ function Together({ store, adapters }: PartProps) {
   const phase = useStore(store, (state) => state.phase);
   const { ask, stop } = adapters.getState();
   const words = usesWords(held);
-  const trains = phase === "preparing" || phase === "training";
+  const trains = isTraining(phase);
   const isStale = asked !== undefined && asked.words !== words;
   return (
     <Panel title="Base and adapters, side by side" aside={<How store={store} />}>

@@ -18,7 +18,7 @@ import { stepsBehind } from "./askingSlice.ts";
 import type { Bundle } from "./bundle.ts";
 import { strengthWords } from "./format.ts";
 import { Latest } from "./latest.ts";
-import { type PageState, questionOf } from "./pageState.ts";
+import { isTraining, type PageState, questionOf } from "./pageState.ts";
 
 export interface HeldAdapter {
   /** The page's own name for it: the worker's changes when another model is chosen. */
@@ -76,6 +76,8 @@ export interface AdapterState {
   askChanges(key: number): Promise<void>;
   /** The base and the adapters together answer the page's prompts. */
   ask(): Promise<void>;
+  /** Asks once more where something was asked of other adapters, or of these at other strengths; not beside training. */
+  askAgain(): void;
   stop(): void;
 }
 
@@ -119,6 +121,8 @@ export function createAdapterStore(
   const openings = new Latest();
   const asks = new Latest();
   const sideBySide = new SideBySide(worker);
+  /** Of what was asked last, answered or not. */
+  let askedOf: string | undefined;
 
   const store = createStore<AdapterState>()((set, get) => {
     function change(key: number, changes: Partial<HeldAdapter>): void {
@@ -170,6 +174,7 @@ export function createAdapterStore(
         const isLatest = openings.begin();
         sideBySide.forget();
         get().stop();
+        askedOf = undefined;
         stopOpening(get().held);
         const unread = get().held.map((adapter) => ({ ...adapter, ...UNREAD }));
         set({ held: unread, base: undefined, asked: undefined, problem: undefined });
@@ -225,6 +230,7 @@ export function createAdapterStore(
         if (question.prompts.length === 0) return;
         const words = usesWords(get().held);
         const how = askingWords(question);
+        askedOf = words;
         set({ isAsking: true, progress: undefined, problem: undefined });
         const failed = await sideBySide.ask(
           question,
@@ -236,6 +242,10 @@ export function createAdapterStore(
           },
         );
         if (isLatest()) set({ isAsking: false, progress: undefined, problem: failed });
+      },
+      askAgain: () => {
+        const isOther = askedOf !== undefined && askedOf !== usesWords(get().held);
+        if (isOther && !isTraining(page.getState().phase)) void get().ask();
       },
       stop: () => {
         if (!get().isAsking) return;

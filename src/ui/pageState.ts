@@ -158,5 +158,10 @@ export function questionOf({ prompts, promptForm: form, answerSettings: settings
 
 /** Nothing can be chosen while a run is under way. */
 export function isLocked(phase: Phase): boolean {
-  return phase === "preparing" || phase === "training" || phase === "paused";
+  return isTraining(phase) || phase === "paused";
+}
+
+/** Nothing is answered while the device trains. */
+export function isTraining(phase: Phase): boolean {
+  return phase === "preparing" || phase === "training";
 }

@@ -69,6 +69,29 @@ describe("the page's adapters", () => {
     expect(usesWords(state().held)).toBe("no adapter");
   });
 
+  it("answer anew when they count otherwise, once something was asked, but not beside training", async () => {
+    const { worker, page, state } = opened();
+    page.getState().setPrompts(["Who?"]);
+    await state().add([zip("one.zip")]);
+    const { key } = state().held[0]!;
+    state().setStrength(key, 0.5);
+    state().askAgain();
+    expect(state().isAsking).toBe(false);
+    const first = state().ask();
+    state().setStrength(key, 2);
+    state().askAgain();
+    await first;
+    await expect.poll(() => state().isAsking).toBe(false);
+    expect(state().asked?.words).toBe("“one.zip” at 200 %");
+    const answered = worker.asked.length;
+    state().askAgain();
+    page.setState({ phase: "training" });
+    state().setStrength(key, 1);
+    state().askAgain();
+    expect(state().isAsking).toBe(false);
+    expect(worker.asked.length).toBe(answered);
+  });
+
   it("answer beside the base, which is not asked the same twice", async () => {
     const { worker, page, state } = opened();
     page.getState().setPrompts(["Who?"]);
