@@ -70,7 +70,9 @@ function Together({ store, adapters }: PartProps) {
           ? trains
             ? "While a run trains nothing else is answered."
             : `${isStale ? "Ask, and the base answers now with" : "The base with"} ${words}.`
-          : "Add an adapter, and it answers beside its base."}
+          : held.some(({ opened }) => opened?.ok)
+            ? "None of these adapters fits the model. Choose their base under Train, or add another adapter."
+            : "Add an adapter, and it answers beside its base."}
       </p>
       {problem && <Problem title="That could not be answered" failure={problem} />}
       <AnswerTable

@@ -269,7 +269,10 @@ function Making({ progress: { stage, done, total } }: { progress: Progress }) {
 /** Once it is there it is scrolled to, as far as is needed: the dialog may end above it. */
 function useInSight<Shown extends HTMLElement>() {
   const shown = useRef<Shown>(null);
-  useEffect(() => shown.current?.scrollIntoView({ block: "nearest" }), []);
+  useEffect(() => {
+    // Some browsers return a promise, which is no function that ends an effect.
+    shown.current?.scrollIntoView({ block: "nearest" });
+  }, []);
   return shown;
 }
 
