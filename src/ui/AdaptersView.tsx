@@ -3,7 +3,7 @@ import { useStore } from "zustand";
 import { AdapterCard } from "./AdapterCard.tsx";
 import { AdapterChoosers } from "./AdapterChoosers.tsx";
 import { AnswerTable, AskForm, How } from "./Answers.tsx";
-import { isUsable, usesWords } from "./adapterStore.ts";
+import { type HeldAdapter, isUsable, usesWords } from "./adapterStore.ts";
 import { count } from "./format.ts";
 import { Panel } from "./Panel.tsx";
 import { Problem } from "./Problem.tsx";
@@ -66,13 +66,7 @@ function Together({ store, adapters }: PartProps) {
   return (
     <Panel title="Base and adapters, side by side" aside={<How store={store} />}>
       <p className="small" role="status">
-        {held.some(isUsable)
-          ? trains
-            ? "While a run trains nothing else is answered."
-            : `${isStale ? "Ask, and the base answers now with" : "The base with"} ${words}.`
-          : held.some(({ opened }) => opened?.ok)
-            ? "None of these adapters fits the model. Choose their base under Train, or add another adapter."
-            : "Add an adapter, and it answers beside its base."}
+        {aboutWords(held, words, { trains, isStale })}
       </p>
       {problem && <Problem title="That could not be answered" failure={problem} />}
       <AnswerTable
@@ -91,4 +85,17 @@ function Together({ store, adapters }: PartProps) {
       />
     </Panel>
   );
+}
+
+/** What answers, or why nothing does. */
+function aboutWords(
+  held: readonly HeldAdapter[],
+  words: string,
+  { trains, isStale }: { trains: boolean; isStale: boolean },
+): string {
+  if (trains) return "While a run trains nothing else is answered.";
+  if (held.some(isUsable))
+    return `${isStale ? "Ask, and the base answers now with" : "The base with"} ${words}.`;
+  if (!held.some(({ opened }) => opened?.ok)) return "Add an adapter, and it answers beside its base.";
+  return "None of these adapters fits the model. Choose their base under Train, or add another adapter.";
 }
