@@ -127,15 +127,13 @@ function Choices({ store, choices, making, onMaking, onProblem }: ChoicesProps) 
     setMade(undefined);
     setStopped(undefined);
     onMaking(format);
-    const { phase, exportAs } = store.getState();
-    const result = await exportAs(format, setProgress);
+    const result = await store.getState().exportAs(format, setProgress);
     onMaking(undefined);
     setProgress(undefined);
     if (result.ok) {
       setMade(result.value);
       const [first] = downloadsOf(result.value, modelName(store.getState()));
       if (first) save(first.blob, first.name);
-      if (phase === "done" && holdsAdapter(format)) store.getState().saved();
     } else if (result.code === "stopped") setStopped(format);
     else onProblem(result);
   };
@@ -158,11 +156,6 @@ function Choices({ store, choices, making, onMaking, onProblem }: ChoicesProps) 
       ))}
     </ul>
   );
-}
-
-/** Of a merged model nobody gets the adapter back. */
-function holdsAdapter(format: ExportFormat): boolean {
-  return format === "peft" || format === "gguf";
 }
 
 /** Formats that differ by the type of their numbers only are one form. */

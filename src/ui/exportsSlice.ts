@@ -20,9 +20,14 @@ export function exportsSlice({ worker }: SliceParts): Slice<ExportsSlice> {
       get().stopAsking();
       return worker.exportChoices();
     },
-    exportAs: (format, onProgress) => {
+    exportAs: async (format, onProgress) => {
       get().stopAsking();
-      return worker.export(format, onProgress);
+      const { phase } = get();
+      const result = await worker.export(format, onProgress);
+      // Of a merged model nobody gets the adapter back.
+      const holdsAdapter = format === "peft" || format === "gguf";
+      if (result.ok && holdsAdapter && phase === "done") get().saved();
+      return result;
     },
     stopExport: () => void worker.stopExport(),
     saved: () => set({ isSaved: true }),

@@ -187,8 +187,9 @@ describe("the page's store", () => {
     state(store).stop();
     await until(store, ({ adapter }) => adapter !== undefined);
     expect(state(store).phase).toBe("done");
+    await state(store).exportAs("merged", () => {});
     expect(wouldLose(state(store))).toBe(true);
-    state(store).saved();
+    await state(store).exportAs("gguf", () => {});
     expect(wouldLose(state(store))).toBe(false);
   });
 
