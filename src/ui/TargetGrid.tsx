@@ -1,4 +1,5 @@
 import { type KeyboardEvent, useLayoutEffect, useRef, useState } from "react";
+import { DottedName } from "./DottedName.tsx";
 import { effectOf, type GridRow, placeOf, rowWords } from "./targetRows.ts";
 
 interface TargetGridProps {
@@ -133,7 +134,9 @@ function Cells({ row, isFixed, onPick, onFold }: CellsProps) {
               <span className="quiet"> {words}</span>
             </span>
           ) : (
-            label
+            <span>
+              <DottedName name={label} mark="_" />
+            </span>
           )}
         </span>
       </th>

@@ -98,7 +98,7 @@ export function adaptingCostOf(modules: readonly PreviewedModule[]): Cost | unde
 export function trainsWords({ lora, whole, rows, isExcluded }: PreviewedModule): string {
   const words = [
     ...(lora ? [`${rankWords(lora.r)}, α\u00a0${shortNumber(lora.alpha)}`] : []),
-    ...(lora || whole.length === 0 ? whole : [`whole\u00a0${whole.join(", ")}`]),
+    ...(lora || whole.length === 0 ? whole : [`whole ${whole.join(", ")}`]),
     ...(rows > 0 ? [`${rows}\u00a0${rows === 1 ? "row" : "rows"}`] : []),
   ];
   return words.join(" + ") || (isExcluded ? "excluded" : "");
