@@ -43,6 +43,17 @@ export function Exports({ store, onClose }: ExportsProps) {
       store.getState().stopExport();
     };
   }, [store]);
+  useEffect(() => {
+    if (making === undefined) return;
+    // Of the browser's own request to close only the first can be refused; a key that is refused makes none.
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key !== "Escape") return;
+      event.preventDefault();
+      setLeaving((isAsked) => !isAsked);
+    };
+    document.addEventListener("keydown", onKey);
+    return () => document.removeEventListener("keydown", onKey);
+  }, [making]);
   const close = () => dialog.current?.close();
   const follow = (format: ExportFormat | undefined) => {
     setMaking(format);
@@ -58,7 +69,7 @@ export function Exports({ store, onClose }: ExportsProps) {
       onCancel={(event) => {
         if (making === undefined) return;
         event.preventDefault();
-        setLeaving(true);
+        setLeaving(!isLeaving);
       }}
     >
       <div className="dialog-head">
