@@ -4,6 +4,7 @@ import { basename, dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { ByteSource, FileStream } from "../base/bytes.ts";
 import { ConfigError, DeviceError, FormatError } from "../base/errors.ts";
+import { plural } from "../base/words.ts";
 import { findChatTemplate } from "../data/chat.ts";
 import { openGguf } from "../formats/gguf.ts";
 import { bytesFileSet } from "../formats/sources.ts";
@@ -163,7 +164,7 @@ async function main(): Promise<void> {
     const found = await written(given, handed, (file) => staged.write(file));
     staged.keep();
     const bytes = files.reduce((sum, { byteLength }) => sum + byteLength, 0);
-    console.log(`written    ${out}, ${files.length} files, ${bytes} bytes`);
+    console.log(`written    ${out}, ${files.length} ${plural(files.length, "file")}, ${bytes} bytes`);
     console.log(`read back  ${found}`);
   } finally {
     staged.discard();

@@ -4,6 +4,7 @@ import { basename, join, resolve } from "node:path";
 import type { ByteSource, FileSet } from "../base/bytes.ts";
 import { DataError, FormatError } from "../base/errors.ts";
 import { show } from "../base/json.ts";
+import { plural } from "../base/words.ts";
 import { rowFormat } from "../data/formats/detect.ts";
 import { checkRange, mapFileSet } from "../formats/sources.ts";
 import { CONFIG_FILE } from "../lora/adapterKeys.ts";
@@ -78,7 +79,7 @@ async function refuseFolderOfAdapters(path: string): Promise<void> {
   if (adapters.length === 0) return;
   throw new FormatError(
     "no-adapter-config",
-    `${path} holds no ${CONFIG_FILE}; its ${adapters.length === 1 ? "folder" : "folders"} ${adapters.slice(0, 20).map(show).join(", ")} ${adapters.length === 1 ? "does" : "do"}.`,
+    `${path} holds no ${CONFIG_FILE}; its ${plural(adapters.length, "folder")} ${adapters.slice(0, 20).map(show).join(", ")} ${adapters.length === 1 ? "does" : "do"}.`,
     `Name one adapter: ${join(path, adapters[0]!)}.`,
   );
 }

@@ -2,6 +2,7 @@
 import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { readJsonObject } from "../base/read-json.ts";
+import { plural } from "../base/words.ts";
 import { Gpu } from "../gpu/device.ts";
 import { Kernels } from "../gpu/kernels.ts";
 import { type Dataset, readDataset } from "../train/dataset.ts";
@@ -122,15 +123,18 @@ async function main(): Promise<void> {
   const share = (100 * summary.trainableCount) / (summary.parameters + summary.trainableCount);
   console.log(`model      ${summary.modelType}, ${summary.parameters} parameters`);
   console.log(
-    `trainable  ${summary.trainableCount} (${share.toFixed(3)} %) in ${summary.trainable.length} tensors`,
+    `trainable  ${summary.trainableCount} (${share.toFixed(3)} %) in ${summary.trainable.length} ${plural(summary.trainable.length, "tensor")}`,
   );
   for (const line of trainableLines(summary)) console.log(line);
   const { tokenised, heldOut } = summary;
   console.log(
-    `data       ${tokenised.rows.length} rows, ${tokenised.tokens} tokens, ${tokenised.targets} trained; ` +
+    `data       ${tokenised.rows.length} ${plural(tokenised.rows.length, "row")}, ${tokenised.tokens} tokens, ${tokenised.targets} trained; ` +
       `left out ${tokenised.leftOut}, cut ${tokenised.cut}`,
   );
-  if (heldOut) console.log(`held out   ${heldOut.rows.length} rows, ${heldOut.targets} targets`);
+  if (heldOut)
+    console.log(
+      `held out   ${heldOut.rows.length} ${plural(heldOut.rows.length, "row")}, ${heldOut.targets} targets`,
+    );
   tellOf(dataset);
   const memory = Object.entries(summary.memory).map(([part, bytes]) => `${part} ${mebibytes(bytes)}`);
   console.log(`memory     ${memory.join(", ")}`);
@@ -181,7 +185,7 @@ async function main(): Promise<void> {
   if (first && last) {
     const perSecond = session.reports.reduce((sum, { tokens }) => sum + tokens, 0) / (last.elapsed_ms / 1000);
     console.log(
-      `done       ${last.step} steps, loss ${first.loss.toFixed(4)} → ${last.loss.toFixed(4)}, ` +
+      `done       ${last.step} ${plural(last.step, "step")}, loss ${first.loss.toFixed(4)} → ${last.loss.toFixed(4)}, ` +
         `${Number(perSecond.toPrecision(3))} trained tokens a second`,
     );
   }

@@ -1,4 +1,5 @@
 /** Tokenised rows together: how long they are, and what people are told of them. */
+import { plural } from "../base/words.ts";
 import type { ChatTemplate } from "./chat.ts";
 import type { ChatNote } from "./conversation.ts";
 import type { RowLengths } from "./cuts.ts";
@@ -81,5 +82,5 @@ function warningsOf(encoded: readonly EncodedRow[], template: ChatTemplate | und
 /** "3 rows: 4, 17, 20". */
 function countOf(lines: readonly number[]): string {
   const shown = lines.slice(0, 3).join(", ");
-  return `${lines.length} ${lines.length === 1 ? "row" : "rows"}: ${shown}${lines.length > 3 ? ", …" : ""}`;
+  return `${lines.length} ${plural(lines.length, "row")}: ${shown}${lines.length > 3 ? ", …" : ""}`;
 }

@@ -3,6 +3,7 @@ import { ConfigError } from "../base/errors.ts";
 import type { Json, JsonObject } from "../base/json.ts";
 import { isJsonObject, sameJson, show } from "../base/json.ts";
 import { nearestName } from "../base/nearest.ts";
+import { plural } from "../base/words.ts";
 import type { LoraField, LoraKey } from "./fields.ts";
 import { isLoraKey, LORA_FIELDS, LORA_KEYS } from "./fields.ts";
 
@@ -61,9 +62,7 @@ export function parseAdapterConfig(json: unknown, path = "adapter_config.json"):
   const stated = Object.keys(given).filter(isLoraKey);
   const unknown = Object.keys(given).filter((key) => !isLoraKey(key));
   const warnings = unknown.length
-    ? [
-        `${path}: unknown ${unknown.length === 1 ? "key" : "keys"} ${unknown.map(show).join(", ")}: kept, not used.`,
-      ]
+    ? [`${path}: unknown ${plural(unknown.length, "key")} ${unknown.map(show).join(", ")}: kept, not used.`]
     : [];
   return { config: readConfig(given, path, "adapter"), stated, warnings };
 }

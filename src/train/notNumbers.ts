@@ -1,5 +1,6 @@
 /** What NaN and infinity are told as: no token can be chosen by such logits, and no step is of use after such a loss. */
 import { GraftError } from "../base/errors.ts";
+import { plural } from "../base/words.ts";
 
 /** Throws GraftError "not-finite" where one of a token's logits is no number. `whose` says what gave them. */
 export function checkLogits(logits: Float32Array, whose: "base" | "trained"): void {
@@ -44,7 +45,7 @@ export function isDivergence(thrown: unknown): boolean {
 function diverged(steps: number, what: string, found: number): GraftError {
   return new GraftError(
     "diverged",
-    `After ${steps} ${steps === 1 ? "step" : "steps"} the ${what} is ${found}: the run has diverged.`,
+    `After ${steps} ${plural(steps, "step")} the ${what} is ${found}: the run has diverged.`,
     "Start again with a lower learning_rate, a warm-up, or a smaller lora_alpha.",
   );
 }

@@ -5,7 +5,7 @@ import type { StoreApi } from "zustand/vanilla";
 import type { AdapterFit, Failure, OpenedAdapterFacts } from "../worker/api.ts";
 import { AdapterInside } from "./AdapterInside.tsx";
 import { type AdapterState, type HeldAdapter, isUsable } from "./adapterStore.ts";
-import { bytes, count, shortNumber } from "./format.ts";
+import { bytes, count, counted, shortNumber } from "./format.ts";
 import { Panel } from "./Panel.tsx";
 import { Problem } from "./Problem.tsx";
 import { isLocked } from "./pageState.ts";
@@ -140,8 +140,8 @@ function Facts({ facts }: { facts: OpenedAdapterFacts }) {
   return (
     <p className="small">
       {fit.ok && `${fitWords(fit.value)}. `}
-      {count(tensors.length)} {tensors.length === 1 ? "tensor" : "tensors"}, {count(parameters)} values,{" "}
-      {bytes(size)}.{baseModel && ` Made for ${baseModel}.`}
+      {counted(tensors.length, "tensor")}, {count(parameters)} values, {bytes(size)}.
+      {baseModel && ` Made for ${baseModel}.`}
     </p>
   );
 }
@@ -156,12 +156,11 @@ function fitWords({ modules, whole, tokens }: AdapterFit): string {
   const added =
     modules.length > 0
       ? [
-          `${isDora ? "DoRA, " : ""}r ${range(modules.map(({ rank }) => rank))}, α ${range(modules.map(({ alpha }) => alpha))} on ${count(modules.length)} ${modules.length === 1 ? "module" : "modules"}`,
+          `${isDora ? "DoRA, " : ""}r ${range(modules.map(({ rank }) => rank))}, α ${range(modules.map(({ alpha }) => alpha))} on ${counted(modules.length, "module")}`,
         ]
       : [];
-  const kept =
-    whole.length > 0 ? [`${count(whole.length)} ${whole.length === 1 ? "tensor" : "tensors"} whole`] : [];
-  const rows = tokens.map((one) => `${count(one.rows)} ${one.rows === 1 ? "row" : "rows"} of ${one.module}`);
+  const kept = whole.length > 0 ? [`${counted(whole.length, "tensor")} whole`] : [];
+  const rows = tokens.map((one) => `${counted(one.rows, "row")} of ${one.module}`);
   return [...added, ...kept, ...rows].join(", ");
 }
 

@@ -3,7 +3,7 @@ import { type FormEvent, useId, useState } from "react";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import { type AskedPrompt, askingWords, type PromptForm } from "./asking.ts";
-import { count, strengthWords } from "./format.ts";
+import { counted, strengthWords } from "./format.ts";
 import { Panel } from "./Panel.tsx";
 import { isLocked, type PageState, questionOf } from "./pageState.ts";
 import { Strength } from "./Strength.tsx";
@@ -52,7 +52,7 @@ export function Answers({ store }: StoreProps) {
 }
 
 function tunedWords(step: number, strength: number): string {
-  return `Tuned, ${count(step)} ${step === 1 ? "step" : "steps"}${strength === 1 ? "" : `, at ${strengthWords(strength)}`}`;
+  return `Tuned, ${counted(step, "step")}${strength === 1 ? "" : `, at ${strengthWords(strength)}`}`;
 }
 
 interface AskFormProps {

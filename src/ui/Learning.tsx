@@ -2,9 +2,9 @@ import { useId } from "react";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import { Chooser } from "./Chooser.tsx";
-import { packingWords, rowsWord } from "./dataWords.ts";
+import { packingWords } from "./dataWords.ts";
 import { singleFile } from "./files.ts";
-import { count } from "./format.ts";
+import { count, counted } from "./format.ts";
 import { useLastSummary } from "./lastSummary.ts";
 import { Panel } from "./Panel.tsx";
 import type { PageState } from "./pageState.ts";
@@ -51,12 +51,12 @@ function Totals({ store }: StoreProps) {
   return (
     <>
       <p className="small">
-        {rowsWord(rows.used)}, {count(rows.tokens)} tokens, {count(rows.targets)} of them learnt.
+        {counted(rows.used, "row")}, {count(rows.tokens)} tokens, {count(rows.targets)} of them learnt.
       </p>
       <p className="small">{packingWords(summary, packing)}</p>
       {rows.leftOut > 0 && (
         <details>
-          <summary>{rowsWord(rows.leftOut)} left out: nothing would be learnt</summary>
+          <summary>{counted(rows.leftOut, "row")} left out: nothing would be learnt</summary>
           <ul className="faults small">
             {rows.faults.map(({ line, message }) => (
               <li key={`${line} ${message}`}>{message}</li>

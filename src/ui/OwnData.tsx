@@ -3,8 +3,9 @@ import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import type { DataFacts } from "../worker/api.ts";
 import { Chooser } from "./Chooser.tsx";
-import { factsWords, rowsWord } from "./dataWords.ts";
+import { factsWords } from "./dataWords.ts";
 import { severalFiles, wholeFolder } from "./files.ts";
+import { counted } from "./format.ts";
 import { HeldOut } from "./HeldOut.tsx";
 import { FormatChoice, Mapping } from "./Mapping.tsx";
 import { Problem } from "./Problem.tsx";
@@ -104,7 +105,7 @@ function Amiss({ store }: StoreProps) {
       )}
       {isFaulty && !skips && facts.train > 0 && (
         <Button size="1" variant="soft" onClick={() => choose({ skipsFaulty: true })}>
-          Go on with the {rowsWord(facts.train + (facts.heldOut ?? 0))} that can be used
+          Go on with the {counted(facts.train + (facts.heldOut ?? 0), "row")} that can be used
         </Button>
       )}
       {isFaulty && <Faults facts={facts} skips={skips} />}
@@ -120,7 +121,7 @@ function Faults({ facts: { faults, faultCount }, skips }: { facts: DataFacts; sk
   return (
     <details open={!skips}>
       <summary>
-        {rowsWord(faultCount)} {skips ? "left out" : faultCount === 1 ? "cannot be used" : "cannot be used"}
+        {counted(faultCount, "row")} {skips ? "left out" : "cannot be used"}
       </summary>
       <ul className="faults small">
         {faults.map(({ message }) => (
@@ -139,7 +140,7 @@ function Twice({ store, facts: { duplicates, leaks } }: StoreProps & { facts: Da
       {duplicates > 0 && (
         <p className="small line">
           <span>
-            {duplicates === 1 ? "1 row says" : `${rowsWord(duplicates)} say`} what an earlier one says.
+            {duplicates === 1 ? "1 row says" : `${counted(duplicates, "row")} say`} what an earlier one says.
           </span>
           <Button size="1" variant="soft" onClick={() => void editData({ kind: "remove-duplicates" })}>
             Remove duplicates
@@ -149,7 +150,7 @@ function Twice({ store, facts: { duplicates, leaks } }: StoreProps & { facts: Da
       {leaks > 0 && (
         <p className="small line">
           <span>
-            {leaks === 1 ? "1 trained row is" : `${rowsWord(leaks)} are trained on and`} held out, too.
+            {leaks === 1 ? "1 trained row is" : `${counted(leaks, "row")} are trained on and`} held out, too.
           </span>
           <Button size="1" variant="soft" onClick={() => void editData({ kind: "remove-leaks" })}>
             Remove them from training

@@ -2,8 +2,7 @@ import { Badge, Button } from "@radix-ui/themes";
 import { type KeyboardEvent, useEffect, useRef, useState } from "react";
 import type { StoreApi } from "zustand/vanilla";
 import type { DataFacts, RecordLine } from "../worker/api.ts";
-import { rowsWord } from "./dataWords.ts";
-import { count } from "./format.ts";
+import { count, counted } from "./format.ts";
 import { Panel } from "./Panel.tsx";
 import type { PageState } from "./pageState.ts";
 
@@ -70,7 +69,7 @@ export function RowGrid({ store, facts, chosen, onChoose, locked }: RowGridProps
       title="Rows"
       aside={
         <span className="line">
-          <span className="quiet small">{rowsWord(records)}</span>
+          <span className="quiet small">{counted(records, "row")}</span>
           <Button size="1" variant="soft" disabled={locked} onClick={() => void add()}>
             Add a row
           </Button>

@@ -1,7 +1,7 @@
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import type { MemoryEstimate, RowCounts, RunSummary } from "../worker/api.ts";
-import { bytes, count, percent } from "./format.ts";
+import { bytes, count, counted, percent } from "./format.ts";
 import { Panel } from "./Panel.tsx";
 import type { PageState } from "./pageState.ts";
 import { Trainables } from "./Trainables.tsx";
@@ -31,7 +31,7 @@ export function Summary({ store }: { store: StoreApi<PageState> }) {
         <dt>Trains</dt>
         <dd>
           {count(trainableCount)} values ({percent(trainableCount, parameters + trainableCount)}) in{" "}
-          {count(trainable.length)} tensors
+          {counted(trainable.length, "tensor")}
         </dd>
         <dt>Rows</dt>
         <dd>{rowWords(rows)}</dd>
@@ -62,10 +62,8 @@ export function Summary({ store }: { store: StoreApi<PageState> }) {
 
 function rowWords({ used, tokens, targets, leftOut, cut, replacedSurrogates }: RowCounts): string {
   return [
-    `${count(used)} ${used === 1 ? "row" : "rows"}, ${count(tokens)} tokens, ${count(targets)} of them targets`,
-    ...(leftOut > 0
-      ? [`${count(leftOut)} ${leftOut === 1 ? "row" : "rows"} left out: nothing to predict`]
-      : []),
+    `${counted(used, "row")}, ${count(tokens)} tokens, ${count(targets)} of them targets`,
+    ...(leftOut > 0 ? [`${counted(leftOut, "row")} left out: nothing to predict`] : []),
     ...(cut > 0 ? [`${count(cut)} cut at max_length`] : []),
     ...(replacedSurrogates > 0 ? [`${count(replacedSurrogates)} half characters replaced by \ufffd`] : []),
   ].join("; ");

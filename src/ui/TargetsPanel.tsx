@@ -4,7 +4,7 @@ import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import { targetSettings } from "../lora/chooseTargets.ts";
 import type { PreviewFault, TargetPreview } from "../worker/api.ts";
-import { bytes, count } from "./format.ts";
+import { bytes, count, counted } from "./format.ts";
 import { Panel } from "./Panel.tsx";
 import { Problem } from "./Problem.tsx";
 import { isLocked, type PageState } from "./pageState.ts";
@@ -35,8 +35,7 @@ function Sums({ preview: { modules, cost } }: { preview: TargetPreview }) {
   const trained = modules.filter((module) => module.cost.values > 0).length;
   return (
     <span className="quiet small">
-      {count(trained)} {trained === 1 ? "module" : "modules"}, {count(cost.values)} values,{" "}
-      {bytes(cost.bytes)}
+      {counted(trained, "module")}, {count(cost.values)} values, {bytes(cost.bytes)}
     </span>
   );
 }

@@ -2,6 +2,7 @@
 import { createStore, type StoreApi } from "zustand/vanilla";
 import { failure } from "../base/errors.ts";
 import { runsOf } from "../base/runs.ts";
+import { plural } from "../base/words.ts";
 import type {
   AdapterSource,
   AdapterUse,
@@ -16,7 +17,7 @@ import type {
 import { type AskedPrompt, askingWords, SideBySide } from "./asking.ts";
 import { stepsBehind } from "./askingSlice.ts";
 import type { Bundle } from "./bundle.ts";
-import { strengthWords } from "./format.ts";
+import { counted, strengthWords } from "./format.ts";
 import { Latest } from "./latest.ts";
 import { isTraining, type PageState, questionOf } from "./pageState.ts";
 
@@ -109,7 +110,7 @@ export function usesWords(held: readonly HeldAdapter[]): string {
 
 /** `layer 3`; `layers 0–4, 7`. */
 function layersWords(layers: readonly number[]): string {
-  return `${layers.length === 1 ? "layer" : "layers"} ${runsOf(layers).join(", ")}`;
+  return `${plural(layers.length, "layer")} ${runsOf(layers).join(", ")}`;
 }
 
 export function createAdapterStore(
@@ -195,7 +196,7 @@ export function createAdapterStore(
         if (!trained) return;
         const files = trained.files.map(({ name, blob }) => new File([blob], name));
         const steps = stepsBehind(page.getState());
-        const label = `trained here${steps > 0 ? `, ${steps} ${steps === 1 ? "step" : "steps"}` : ""}`;
+        const label = `trained here${steps > 0 ? `, ${counted(steps, "step")}` : ""}`;
         await get().add([{ label, files }]);
       },
       stopOpening: (key) => stopOpening(get().held.filter((adapter) => adapter.key === key)),

@@ -3,7 +3,7 @@ import type { CutCost } from "../data/cuts.ts";
 import type { DataFormat } from "../data/formats/reading.ts";
 import type { RowShape } from "../data/shapes.ts";
 import type { DataFacts, RunSummary } from "../worker/api.ts";
-import { count } from "./format.ts";
+import { count, counted } from "./format.ts";
 
 export const FORMAT_WORDS: Readonly<Record<DataFormat, string>> = {
   jsonl: "JSON Lines",
@@ -16,17 +16,13 @@ export const FORMAT_WORDS: Readonly<Record<DataFormat, string>> = {
   "text-paragraphs": "Text, parted by blank lines",
 };
 
-export function rowsWord(rows: number): string {
-  return rows === 1 ? "1 row" : `${count(rows)} rows`;
-}
-
 /** "JSON Lines, conversations: 90 rows to train on, 10 held out." */
 export function factsWords({ files, shape, train, heldOut, records }: DataFacts): string {
   const formats = [...new Set(files.map(({ format }) => FORMAT_WORDS[format]))].join(" and ");
   const what = shape ? `${formats}, ${shapeWords(shape)}` : formats;
-  if (train === 0) return `${what}: ${rowsWord(records)}.`;
+  if (train === 0) return `${what}: ${counted(records, "row")}.`;
   const held = heldOut === undefined ? "" : `, ${count(heldOut)} held out`;
-  return `${what}: ${rowsWord(train)} to train on${held}.`;
+  return `${what}: ${counted(train, "row")} to train on${held}.`;
 }
 
 function shapeWords(shape: RowShape): string {
@@ -49,7 +45,7 @@ function shapeWords(shape: RowShape): string {
 /** "7 rows cut, 3 lose their answer, 2 a part of it." */
 export function costWords({ cut, losePart, loseAll }: CutCost): string {
   if (cut === 0) return "No row is cut.";
-  const words = [`${rowsWord(cut)} cut`];
+  const words = [`${counted(cut, "row")} cut`];
   if (loseAll > 0) words.push(`${count(loseAll)} ${loseAll === 1 ? "loses its" : "lose their"} answer`);
   if (losePart > 0 && loseAll > 0) words.push(`${count(losePart)} a part of it`);
   else if (losePart > 0) {
@@ -63,7 +59,7 @@ export function costWords({ cut, losePart, loseAll }: CutCost): string {
 export function packingWords({ stepsPerEpoch, rows }: RunSummary, packing: boolean): string {
   const { plain, packed } = stepsPerEpoch;
   const each = (steps: number) =>
-    `${count(steps)} ${steps === 1 ? "step" : "steps"} of about ${count(Math.round(rows.tokens / steps))} tokens`;
+    `${counted(steps, "step")} of about ${count(Math.round(rows.tokens / steps))} tokens`;
   const [now, other] = packing ? [packed, plain] : [plain, packed];
   const turned = packing ? "without packing" : "with packing";
   if (plain === packed) return `An epoch is ${each(now)}; packing changes nothing here.`;

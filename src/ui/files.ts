@@ -1,5 +1,6 @@
 /** Files as people give them to a page: chosen or dropped, one by one or as a folder. */
 import type { AdapterSource, Folder } from "../worker/api.ts";
+import { counted } from "./format.ts";
 
 /** How a field takes what people give it; undefined where there is nothing in it. */
 export interface PickReader<T> {
@@ -93,5 +94,5 @@ export function adapterWords(source: AdapterSource): string {
 }
 
 export function folderWords({ label, files }: Folder): string {
-  return `${label} (${files.length} ${files.length === 1 ? "file" : "files"})`;
+  return `${label} (${counted(files.length, "file")})`;
 }

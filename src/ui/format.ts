@@ -1,7 +1,13 @@
 /** Numbers as the page writes them. What was not measured is "—". */
+import { plural } from "../base/words.ts";
 
 export function count(value: number): string {
   return value.toLocaleString("en");
+}
+
+/** "1 row", "1,200 rows". */
+export function counted(value: number, noun: string): string {
+  return `${count(value)} ${plural(value, noun)}`;
 }
 
 export function bytes(value: number): string {

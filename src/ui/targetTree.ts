@@ -1,4 +1,5 @@
 /** The modules of a model as a tree to choose from: layers that are alike stand together. */
+import { plural } from "../base/words.ts";
 import { layerPlace } from "../lora/chooseTargets.ts";
 import type { Cost, PreviewedModule } from "../worker/api.ts";
 import { shortNumber } from "./format.ts";
@@ -99,7 +100,7 @@ export function trainsWords({ lora, whole, rows, isExcluded }: PreviewedModule):
   const words = [
     ...(lora ? [`${rankWords(lora.r)}, α\u00a0${shortNumber(lora.alpha)}`] : []),
     ...(lora || whole.length === 0 ? whole : [`whole ${whole.join(", ")}`]),
-    ...(rows > 0 ? [`${rows}\u00a0${rows === 1 ? "row" : "rows"}`] : []),
+    ...(rows > 0 ? [`${rows}\u00a0${plural(rows, "row")}`] : []),
   ];
   return words.join(" + ") || (isExcluded ? "excluded" : "");
 }

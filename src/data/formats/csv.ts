@@ -2,6 +2,7 @@
 import Papa from "papaparse";
 import { DataError } from "../../base/errors.ts";
 import { show } from "../../base/json.ts";
+import { plural } from "../../base/words.ts";
 import { RowFault } from "../faults.ts";
 import { MAX_ROW_BYTES, type RawRecord, type Reading, textChunks } from "./reading.ts";
 
@@ -189,7 +190,7 @@ function firstTwice(names: readonly string[]): string | undefined {
 }
 
 function wrongCount({ length }: readonly string[], columns: number): RowFault {
-  const found = ` has ${length} ${length === 1 ? "field" : "fields"}, the header has ${columns}.`;
+  const found = ` has ${length} ${plural(length, "field")}, the header has ${columns}.`;
   const remedy = 'A field with a separator, a quote or a line end in it stands in "…", its quotes doubled.';
   return new RowFault("csv-fields", found, remedy);
 }
