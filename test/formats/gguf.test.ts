@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
-import type { ByteSource } from "../../src/base/bytes.ts";
+import type { ByteSource, FileStream } from "../../src/base/bytes.ts";
 import { FormatError } from "../../src/base/errors.ts";
 import { fromFloat32ToGgml, toFloat32OfGgml, type WrittenGgmlType } from "../../src/formats/ggml.ts";
 import { type GgufFile, MAX_KEYS, MAX_STRING_BYTES, MAX_TENSORS, openGguf } from "../../src/formats/gguf.ts";
@@ -12,15 +12,10 @@ import { type GgufTensorToWrite, writeGguf } from "../../src/formats/gguf-writer
 import { arraySource } from "../../src/formats/sources.ts";
 import { wholeNumber } from "../harness/random.ts";
 import { cpuMs, SECOND_MS } from "../harness/second.ts";
+import { bytesOf } from "../harness/streams.ts";
 
 const fixture = (name: string) => new Uint8Array(readFileSync(new URL(`fixtures/${name}`, import.meta.url)));
 const open = (bytes: Uint8Array) => openGguf(arraySource(bytes, "m.gguf"));
-
-async function bytesOf(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const all: Uint8Array[] = [];
-  for await (const piece of pieces) all.push(piece);
-  return new Uint8Array(Buffer.concat(all));
-}
 
 async function refusal(bytes: Uint8Array): Promise<FormatError> {
   const thrown = await open(bytes).then(
@@ -31,7 +26,7 @@ async function refusal(bytes: Uint8Array): Promise<FormatError> {
   return thrown as FormatError;
 }
 
-function again({ metadata, tensors }: GgufFile): AsyncIterable<Uint8Array> {
+function again({ metadata, tensors }: GgufFile): FileStream {
   const written = [...tensors.values()].map(
     (tensor): GgufTensorToWrite => ({
       ...{ name: tensor.name, type: tensor.type, shape: tensor.shape },
@@ -41,7 +36,7 @@ function again({ metadata, tensors }: GgufFile): AsyncIterable<Uint8Array> {
       },
     }),
   );
-  return writeGguf("again.gguf", metadata, written).pieces();
+  return writeGguf("again.gguf", metadata, written);
 }
 
 describe("files that gguf-py wrote", () => {
@@ -475,7 +470,7 @@ describe("writing", () => {
     ...changes,
   });
   const write = async (tensors: GgufTensorToWrite[], metadata: [string, GgufValue][] = []) =>
-    bytesOf(writeGguf("a.gguf", new Map(metadata), tensors).pieces());
+    bytesOf(writeGguf("a.gguf", new Map(metadata), tensors));
 
   it.each<[string, GgufTensorToWrite[], RegExp]>([
     ["a name given twice", [one(), one()], /"a" is given twice/],
@@ -504,7 +499,7 @@ describe("writing", () => {
       [one(), one({ name: "b", shape: [33], pieces: () => [new Uint8Array(132)] })],
     ]) {
       const stream = writeGguf("a.gguf", new Map([["k", { type: "u8", value: 1 }]]), tensors);
-      expect((await bytesOf(stream.pieces())).length).toBe(stream.byteLength);
+      expect((await bytesOf(stream)).length).toBe(stream.byteLength);
     }
   });
 

@@ -15,6 +15,7 @@ import {
 import { arraySource } from "../../src/formats/sources.ts";
 import { wholeNumber } from "../harness/random.ts";
 import { cpuMs, SECOND_MS } from "../harness/second.ts";
+import { bytesOf } from "../harness/streams.ts";
 
 const fixture = (name: string) => new Uint8Array(readFileSync(new URL(`fixtures/${name}`, import.meta.url)));
 
@@ -51,12 +52,6 @@ function inPieces({ bytes, ...layout }: TensorToWrite): TensorToStream {
   };
 }
 
-async function bytesOf(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  for await (const piece of pieces) parts.push(piece);
-  return new Uint8Array(Buffer.concat(parts));
-}
-
 describe("files that Python wrote", () => {
   it.each(["every_type.safetensors", "names.safetensors"])(
     "reads %s and writes the same bytes",
@@ -77,7 +72,7 @@ describe("files that Python wrote", () => {
       const metadata = Object.fromEntries(file.metadata);
       expect(writeSafetensors(tensors, metadata)).toEqual(bytes);
       const stream = streamSafetensors(name, tensors.map(inPieces), metadata);
-      expect(await bytesOf(stream.pieces())).toEqual(bytes);
+      expect(await bytesOf(stream)).toEqual(bytes);
       expect(stream.byteLength).toBe(bytes.length);
     },
   );
@@ -358,7 +353,7 @@ describe("writing", () => {
   it("refuses a stream of more or fewer bytes than the shape has", async () => {
     for (const shape of [[0], [2]]) {
       const stream = streamSafetensors("a.safetensors", [inPieces({ ...one, shape })]);
-      await expect(bytesOf(stream.pieces())).rejects.toThrow(/gave [14] bytes, .* needs [08]/);
+      await expect(bytesOf(stream)).rejects.toThrow(/gave [14] bytes, .* needs [08]/);
     }
   });
 

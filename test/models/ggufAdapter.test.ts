@@ -13,6 +13,7 @@ import { ggufAdapter, refuseUnheld } from "../../src/lora/exportGguf.ts";
 import { type AdapterFiles, readAdapter } from "../../src/lora/readAdapter.ts";
 import { parseModelConfig } from "../../src/models/config.ts";
 import { ggufNames } from "../../src/models/ggufNames.ts";
+import { bytesOf } from "../harness/streams.ts";
 
 const FOLDER = new URL("../lora/fixtures/gguf/", import.meta.url);
 const BASES = new URL("../../reference/dumps/bases/", import.meta.url);
@@ -50,9 +51,7 @@ async function adapterOf(
 
 async function exported(adapter: AdapterFiles, names = namesOf("llama")): Promise<Uint8Array> {
   const { metadata, tensors } = ggufAdapter(adapter, names);
-  const pieces: Uint8Array[] = [];
-  for await (const piece of writeGguf("adapter.gguf", metadata, tensors).pieces()) pieces.push(piece);
-  return new Uint8Array(Buffer.concat(pieces));
+  return bytesOf(writeGguf("adapter.gguf", metadata, tensors));
 }
 
 const reopened = async (adapter: AdapterFiles) =>

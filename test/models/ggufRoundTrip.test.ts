@@ -1,4 +1,5 @@
 /** GGUF adapters read back, and what is none. */
+
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { GraftError } from "../../src/base/errors.ts";
@@ -12,6 +13,7 @@ import { type AdapterFiles, readAdapter } from "../../src/lora/readAdapter.ts";
 import { adapterOfGguf } from "../../src/lora/readGguf.ts";
 import { parseModelConfig } from "../../src/models/config.ts";
 import { ggufNames } from "../../src/models/ggufNames.ts";
+import { bytesOf } from "../harness/streams.ts";
 
 const FOLDER = new URL("../lora/fixtures/gguf/", import.meta.url);
 const BASES = new URL("../../reference/dumps/bases/", import.meta.url);
@@ -53,9 +55,7 @@ async function altered(
     tensors.set(tensor.name, { name: tensor.name, type, shape, pieces: () => [bytes] });
   }
   edit(metadata, tensors);
-  const pieces: Uint8Array[] = [];
-  for await (const piece of writeGguf(FILE, metadata, [...tensors.values()]).pieces()) pieces.push(piece);
-  return open(new Uint8Array(Buffer.concat(pieces)));
+  return open(await bytesOf(writeGguf(FILE, metadata, [...tensors.values()])));
 }
 
 const readBack = async (name: string, file = open(bytesIn(name, "expected.gguf"))) =>

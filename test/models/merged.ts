@@ -1,6 +1,6 @@
 /** The merged cases of reference/verify_merged.py and verify_merged_gguf.py. */
 import { readdirSync, readFileSync } from "node:fs";
-import type { FileSet, FileStream } from "../../src/base/bytes.ts";
+import type { FileSet } from "../../src/base/bytes.ts";
 import { findChatTemplate } from "../../src/data/chat.ts";
 import { tokenizerFiles } from "../../src/data/tokenizerFiles.ts";
 import { openCheckpointTensors } from "../../src/formats/checkpoint.ts";
@@ -43,10 +43,4 @@ export async function openCase(name: string, base = folder(`${BASES}/${mergedCas
   );
   const tokenizer = await tokenizerFiles(base, await findChatTemplate(files));
   return { base, model, adapter, tokenizer };
-}
-
-export async function bytesOf(stream: FileStream): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = [];
-  for await (const piece of stream.pieces()) pieces.push(piece);
-  return new Uint8Array(Buffer.concat(pieces));
 }

@@ -4,7 +4,8 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { FileSet, FileStream } from "../../src/base/bytes.ts";
 import { mergedCheckpoint } from "../../src/models/mergedCheckpoint.ts";
-import { BASES, bytesOf, folder, MERGED_CASES, mergedCase, openCase } from "./merged.ts";
+import { bytesOf } from "../harness/streams.ts";
+import { BASES, folder, MERGED_CASES, mergedCase, openCase } from "./merged.ts";
 
 async function merged(name: string, given?: FileSet) {
   const { base, model, adapter, tokenizer } = await openCase(name, given);

@@ -10,7 +10,8 @@ import { arraySource } from "../../src/formats/sources.ts";
 import { parseModelConfig } from "../../src/models/config.ts";
 import { ggufContext, ggufSettings } from "../../src/models/ggufSettings.ts";
 import { mergedGguf } from "../../src/models/mergedGguf.ts";
-import { BASES, bytesOf, folder, MERGED_CASES, mergedCase, openCase } from "./merged.ts";
+import { bytesOf } from "../harness/streams.ts";
+import { BASES, folder, MERGED_CASES, mergedCase, openCase } from "./merged.ts";
 
 async function merged(name: string, type: WrittenGgmlType) {
   const parts = await openCase(name);

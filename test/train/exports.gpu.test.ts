@@ -1,4 +1,5 @@
 /** Every export is read back and run before it is handed over: what agrees, and what is refused. */
+
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { FileStream } from "../../src/base/bytes.ts";
@@ -11,6 +12,7 @@ import { parseRunFile, type RunConfig } from "../../src/train/runFile.ts";
 import { keptShare, largestDifference } from "../../src/train/selfCheck.ts";
 import type { Session } from "../../src/train/session.ts";
 import { testDevice } from "../harness/device.ts";
+import { bytesOf } from "../harness/streams.ts";
 import { DUMPS, openParitySession, type ParityOptions } from "./parityRun.ts";
 
 const on = testDevice();
@@ -34,13 +36,8 @@ type Spoil = (bytes: Uint8Array, name: string) => Uint8Array | Promise<Uint8Arra
 function keeping(spoil: Spoil = (bytes) => bytes) {
   const files = new Map<string, Uint8Array>();
   const write = async (file: FileStream) => {
-    const bytes = new Uint8Array(file.byteLength);
-    let at = 0;
-    for await (const piece of file.pieces()) {
-      bytes.set(piece, at);
-      at += piece.length;
-    }
-    expect(at).toBe(bytes.length);
+    const bytes = await bytesOf(file);
+    expect(bytes.length).toBe(file.byteLength);
     const kept = await spoil(bytes, file.name);
     files.set(file.name, kept);
     return arraySource(kept, file.name);

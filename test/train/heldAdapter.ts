@@ -18,7 +18,7 @@ import { fitAdapter } from "../../src/train/openAdapter.ts";
 import { type OpenedBase, openBase } from "../../src/train/openBase.ts";
 import { withStarts } from "../../src/train/plainAdapter.ts";
 import { checkPrompts, largestDifference } from "../../src/train/selfCheck.ts";
-import { bytesOf } from "../models/merged.ts";
+import { bytesOf } from "../harness/streams.ts";
 import { DUMPS } from "./parityRun.ts";
 
 /** What PEFT computes: logits of some ids. */
