@@ -14,7 +14,7 @@ import type { AdaptedModel } from "./adaptedModel.ts";
 import { Cuts } from "./cuts.ts";
 import type { TrainConfig } from "./fields.ts";
 import { type MicroBatchPlan, planMicroBatch } from "./microBatchPlan.ts";
-import { checkGradient, checkLoss } from "./notNumbers.ts";
+import { checkAlike, checkGradient, checkLoss } from "./notNumbers.ts";
 import type { ParameterGroup } from "./parameterGroups.ts";
 import type { StepReport } from "./reports.ts";
 import { ScalarRing } from "./ring.ts";
@@ -139,7 +139,7 @@ export class Trainer {
 
   /**
    * Runs the steps of a range, or until `isStopped` says so.
-   * Throws at the first step whose loss or gradient is not finite (notNumbers.ts).
+   * Throws at the first step whose loss or gradient is not finite, or whose logits are all the same (notNumbers.ts).
    */
   async run(
     onStep: (report: StepReport) => void,
@@ -159,6 +159,7 @@ export class Trainer {
           const grad_norm = found[scalarAt.gradNorm]!;
           checkLoss(means.loss, step.step - 1, "loss");
           checkGradient(grad_norm, step.step);
+          checkAlike({ ...means, grad_norm }, step.step - 1);
           const elapsed_ms = performance.now() - start;
           onStep({ step: step.step, ...means, lr, grad_norm, tokens, elapsed_ms });
         }),

@@ -512,6 +512,16 @@ describe("a run that is stopped", () => {
     session.destroy();
   });
 
+  it("that ends with the same logit for every token says so, though its loss is a number", async () => {
+    const { session } = await open("llama_defaults", steps(30, wild));
+    await session.prepare();
+    await expect(session.run(() => {})).rejects.toThrow(
+      /^After 1 step every token has the same logit and no gradient is left: the run has diverged/,
+    );
+    expect(session.reports.map(({ step }) => step)).toEqual([1]);
+    session.destroy();
+  });
+
   it("whose last step breaks it says so of its held-out rows", async () => {
     const heldOut = [{ line: 1, text: "a row that is held out" }];
     const { session } = await open("gpt2_gelu", steps(1, wild), { heldOut });
