@@ -4,7 +4,7 @@ import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import { type Json, sameJson } from "../base/json.ts";
 import { EVALUATED_SHARE } from "./material.ts";
-import type { PageState } from "./pageState.ts";
+import { isOfAdapter, type PageState } from "./pageState.ts";
 import { type FormField, labelOf, parseValue, settingOf, writeValue } from "./settings.ts";
 import { faultWords } from "./TargetsPanel.tsx";
 
@@ -54,11 +54,6 @@ export function SettingField({ store, field, explains }: SettingFieldProps) {
       </p>
     </div>
   );
-}
-
-/** Whether an adapter to go on from decides the setting. */
-function isOfAdapter({ choices, settings }: PageState, { section, key }: FormField): boolean {
-  return section === "lora" && choices.adapter !== undefined && !Object.hasOwn(settings.lora, key);
 }
 
 /** What the preview has found wrong with the setting. */

@@ -16,8 +16,14 @@ const ADVANCED: readonly { section: Section; title: string }[] = [
   { section: "train", title: "Training" },
 ];
 
+interface SettingsPanelProps {
+  readonly store: StoreApi<PageState>;
+  /** Told whether "Advanced" is open, when that changes. */
+  readonly onAdvanced: (isOpen: boolean) => void;
+}
+
 /** What the run is to do: the six settings that matter most, and all others behind "Advanced". */
-export function SettingsPanel({ store }: { store: StoreApi<PageState> }) {
+export function SettingsPanel({ store, onAdvanced }: SettingsPanelProps) {
   const isRecommended = useStore(
     store,
     (state) => !state.settingsAreOwn || sameSettings(state.settings, recommendedFor(state.choices)),
@@ -42,7 +48,7 @@ export function SettingsPanel({ store }: { store: StoreApi<PageState> }) {
           <SettingField key={key} store={store} field={fieldOf(key)} />
         ))}
       </div>
-      <details>
+      <details onToggle={(event) => onAdvanced(event.currentTarget.open)}>
         <summary>Advanced</summary>
         <p className="quiet small">Every setting, by its name in PEFT and in Transformers.</p>
         {ADVANCED.map(({ section, title }) => (

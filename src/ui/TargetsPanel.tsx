@@ -7,25 +7,27 @@ import type { PreviewFault, TargetPreview } from "../worker/api.ts";
 import { bytes, count, counted } from "./format.ts";
 import { Panel } from "./Panel.tsx";
 import { Problem } from "./Problem.tsx";
-import { isLocked, type PageState } from "./pageState.ts";
-import { BASIC_KEYS } from "./settings.ts";
+import { isLocked, isOfAdapter, type PageState } from "./pageState.ts";
+import { BASIC_KEYS, FORM_FIELDS, type FormField } from "./settings.ts";
 import { TargetGrid } from "./TargetGrid.tsx";
 import { type Folds, type GridRow, gridRows } from "./targetRows.ts";
 import { isBlock, modulesOfLayer, pickedAfter, targetTree } from "./targetTree.ts";
 
-interface StoreProps {
+interface TargetsPanelProps {
   readonly store: StoreApi<PageState>;
+  /** Then what is wrong with a setting there stands beside it. */
+  readonly isAdvancedOpen: boolean;
 }
 
 /** The model's modules and what trains in them with the settings as they are now. A press adapts one, or leaves it out. */
-export function TargetsPanel({ store }: StoreProps) {
+export function TargetsPanel({ store, isAdvancedOpen }: TargetsPanelProps) {
   const targets = useStore(store, (state) => state.targets);
   return (
     <Panel title="What trains" aside={targets?.ok && <Sums preview={targets.value} />}>
       <div className="targets-box">
         {!targets && <p className="quiet small">Reading the model…</p>}
         {targets?.ok === false && <Problem title="The modules cannot be shown" failure={targets} />}
-        {targets?.ok && <Tree store={store} preview={targets.value} />}
+        {targets?.ok && <Tree store={store} isAdvancedOpen={isAdvancedOpen} preview={targets.value} />}
       </div>
     </Panel>
   );
@@ -40,15 +42,13 @@ function Sums({ preview: { modules, cost } }: { preview: TargetPreview }) {
   );
 }
 
-function Tree({ store, preview }: StoreProps & { preview: TargetPreview }) {
+function Tree({ store, isAdvancedOpen, preview }: TargetsPanelProps & { preview: TargetPreview }) {
   const hasAdapter = useStore(store, ({ choices }) => choices.adapter !== undefined);
   const locked = useStore(store, ({ phase }) => isLocked(phase));
   const { setLora } = store.getState();
   const [isApart, setApart] = useState(false);
   const [folds, setFolds] = useState<Folds>(new Map());
   const { modules } = preview;
-  // Basic settings say by themselves what is wrong with them.
-  const faults = preview.faults.filter(({ key }) => key === undefined || !BASIC_KEYS.includes(key));
   const tree = targetTree(modules, isApart);
   const hasAlike = isApart || tree.some((node) => isBlock(node) && node.layers.length > 1);
   const pick = ({ block, modules: rows }: GridRow) => {
@@ -58,7 +58,7 @@ function Tree({ store, preview }: StoreProps & { preview: TargetPreview }) {
   return (
     <>
       <p className="quiet small">{aboutWords(hasAdapter, locked)}</p>
-      <Faults faults={faults} />
+      <Faults store={store} isAdvancedOpen={isAdvancedOpen} faults={preview.faults} />
       {hasAlike && (
         <Button
           type="button"
@@ -87,11 +87,17 @@ function aboutWords(hasAdapter: boolean, locked: boolean): string {
   return "Tick what LoRA is to adapt. Memory counts the values, their gradients and AdamW's two moments; with a + it is what a module would add. What has no box is no matrix: modules_to_save, under Advanced, trains it whole.";
 }
 
-function Faults({ faults }: { faults: readonly PreviewFault[] }) {
-  if (faults.length === 0) return null;
+/** What is wrong with settings that are out of sight; beside the others it stands by itself. */
+function Faults({ store, isAdvancedOpen, faults }: TargetsPanelProps & { faults: readonly PreviewFault[] }) {
+  const choices = useStore(store, (state) => state.choices);
+  const settings = useStore(store, (state) => state.settings);
+  const isSeen = (field: FormField) =>
+    BASIC_KEYS.includes(field.key) || (isAdvancedOpen && !isOfAdapter({ choices, settings }, field));
+  const told = faults.filter(({ key }) => !FORM_FIELDS.some((field) => field.key === key && isSeen(field)));
+  if (told.length === 0) return null;
   return (
     <ul className="faults small" aria-label="What is wrong with the choice of modules">
-      {faults.map((fault) => (
+      {told.map((fault) => (
         <li key={fault.message} className={fault.isRefusal ? "mistake" : "caution"}>
           {faultWords(fault)}
         </li>

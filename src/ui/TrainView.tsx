@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "react";
+import { useEffect, useRef, useState } from "react";
 import { useStore } from "zustand";
 import type { StoreApi } from "zustand/vanilla";
 import { Actions } from "./Actions.tsx";
@@ -18,6 +18,7 @@ import { AuditProblem } from "./Trainables.tsx";
 /** From the choice of a model and data to the adapter. */
 export function TrainView({ store }: { store: StoreApi<PageState> }) {
   const locked = useStore(store, ({ phase }) => isLocked(phase));
+  const [isAdvancedOpen, setAdvancedOpen] = useState(false);
   const results = useRef<HTMLDivElement>(null);
   useEffect(
     () =>
@@ -35,9 +36,9 @@ export function TrainView({ store }: { store: StoreApi<PageState> }) {
         <fieldset className="setup" disabled={locked} aria-label="What to train, and how">
           <DataPanel store={store} />
           <ModelPanel store={store} />
-          <SettingsPanel store={store} />
+          <SettingsPanel store={store} onAdvanced={setAdvancedOpen} />
         </fieldset>
-        <TargetsPanel store={store} />
+        <TargetsPanel store={store} isAdvancedOpen={isAdvancedOpen} />
       </div>
       <Actions store={store} />
       <div className="results" ref={results}>

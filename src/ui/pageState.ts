@@ -25,7 +25,7 @@ import type { AnswerSettings, Asked, PromptForm, Question, Scores } from "./aski
 import { BUNDLED_NAME } from "./bundle.ts";
 import { Curves } from "./curves.ts";
 import type { Choices } from "./material.ts";
-import type { Reading, Section, Settings } from "./settings.ts";
+import type { FormField, Reading, Section, Settings } from "./settings.ts";
 
 /** What is trained, on what, and how. */
 export interface ChoicesSlice {
@@ -164,4 +164,12 @@ export function isLocked(phase: Phase): boolean {
 /** Nothing is answered while the device trains. */
 export function isTraining(phase: Phase): boolean {
   return phase === "preparing" || phase === "training";
+}
+
+/** Whether an adapter to go on from decides the setting. */
+export function isOfAdapter(
+  { choices, settings }: Pick<PageState, "choices" | "settings">,
+  { section, key }: Pick<FormField, "section" | "key">,
+): boolean {
+  return section === "lora" && choices.adapter !== undefined && !Object.hasOwn(settings.lora, key);
 }

@@ -98,10 +98,31 @@ it("keeps the focus in the tree as layers part and come together", async () => {
   expect(await focused()).toMatch(/^layers 0–5, partly adapted/);
 });
 
-it("tells faults of settings that are folded away, and what an adapter brings along", async () => {
+it("tells a setting's faults once: beside it, or above the modules where it is folded away", async () => {
   await session.button("Use what is recommended").click();
   await field("modules_to_save").fill("nrm");
-  await panel().getByText('"nrm" matches no module').waitFor();
+  await field("requires_grad").fill("mdl");
+  // With the remedy behind it: where the run is refused the two stand apart.
+  const ofModule = /"nrm" matches no module of the model\. The nearest name is/;
+  const ofParameter = /"mdl" matches the whole name of no parameter of the base model\. The nearest/;
+  const { page } = session;
+  await page.getByText(ofParameter).first().waitFor();
+  expect([await page.getByText(ofModule).count(), await page.getByText(ofParameter).count()]).toEqual([1, 1]);
+  const told = panel().getByRole("list", { name: "What is wrong with the choice of modules" });
+  expect(await told.count()).toBe(0);
+  await page.getByText("Advanced", { exact: true }).click();
+  await told.getByText(ofModule).waitFor();
+  await told.getByText(ofParameter).waitFor();
+  expect(await field("requires_grad").isVisible()).toBe(false);
+  await page.getByText("Advanced", { exact: true }).click();
+  await told.waitFor({ state: "hidden" });
+  await field("modules_to_save").fill("");
+  await field("requires_grad").fill("");
+  await page.getByText(ofModule).waitFor({ state: "hidden" });
+  await page.getByText(ofParameter).waitFor({ state: "hidden" });
+});
+
+it("shows what an adapter brings along", async () => {
   const { model, adapter, run } = filesOf("gpt2_gelu");
   await session.choose({ model, adapter, run });
   await panel().getByText("What the adapter that you go on from trains.").waitFor();
