@@ -78,7 +78,7 @@ function trainWord({ phase, problem }: PageState): string {
 }
 
 function statusWords(state: PageState): string {
-  const { phase, problem, dataProblem, device, summary, last, outcome, choices, mistakes } = state;
+  const { phase, problem, dataProblem, device, summary, last, outcome, choices, mistakes, isHalting } = state;
   switch (phase) {
     case "choosing":
       if (device?.ok === false) return "Training needs a GPU: see above.";
@@ -92,9 +92,9 @@ function statusWords(state: PageState): string {
     case "ready":
       return "Ready to train.";
     case "preparing":
-      return "Preparing…";
+      return isHalting ? "Stopping…" : "Preparing…";
     case "training":
-      return "Training…";
+      return isHalting ? "Ending this step…" : "Training…";
     case "paused":
       return "Paused.";
     case "done": {

@@ -65,7 +65,10 @@ export function AdapterCard({ store, adapters, held, show }: CardProps) {
               <Warnings warnings={opened.value.fit.value.warnings} />
             </>
           ) : (
-            <Problem title="It does not fit this model" failure={opened.value.fit} />
+            <>
+              <Problem title="It does not fit this model" failure={opened.value.fit} />
+              <p className="small">If it was made for another model, choose that one under Train.</p>
+            </>
           )}
           <AdapterInside adapters={adapters} held={held} facts={opened.value} />
           {isUsable(held) && (

@@ -86,6 +86,8 @@ export interface RunSlice {
   /** How far the run had come when it last stood still. */
   readonly outcome: TrainOutcome | undefined;
   readonly problem: Failure | undefined;
+  /** It was told to stand still, and will after what is under way. */
+  readonly isHalting: boolean;
   train(): Promise<void>;
   pause(): void;
   stop(): void;
@@ -142,7 +144,7 @@ export function noRun() {
   return {
     ...{ summary: undefined, memory: undefined, progress: undefined, last: undefined, heldOut: undefined },
     ...{ asked: undefined, scores: undefined, curves: new Curves(), recorded: 0 },
-    ...{ samples: [], outcome: undefined, audit: undefined },
+    ...{ samples: [], outcome: undefined, audit: undefined, isHalting: false },
   };
 }
 

@@ -7,6 +7,11 @@ export function runSlice({ worker, opens, open }: SliceParts): Slice<RunSlice> {
   return (set, get) => {
     let stopping = false;
 
+    function halt(): void {
+      set({ isHalting: true });
+      void worker.pause();
+    }
+
     async function measure(): Promise<void> {
       const isSameRun = opens.current();
       const memory = await worker.memory();
@@ -57,12 +62,14 @@ export function runSlice({ worker, opens, open }: SliceParts): Slice<RunSlice> {
           problem: undefined,
           progress: undefined,
           outcome: undefined,
+          isHalting: false,
         });
         if (phase === "ready")
           set({ adapter: undefined, isSaved: true, asked: undefined, scores: undefined });
         const result = await worker.train((progress) => set({ progress }), take);
         // The device was lost meanwhile, and that was told.
         if (!isSameRun()) return;
+        set({ isHalting: false });
         if (result.ok) set({ outcome: result.value });
         if (!result.ok) {
           set({ phase: "choosing", problem: result });
@@ -73,7 +80,7 @@ export function runSlice({ worker, opens, open }: SliceParts): Slice<RunSlice> {
           set({ phase: result.value.steps > 0 ? "paused" : "ready" });
         }
       },
-      pause: () => void worker.pause(),
+      pause: halt,
       stop: () => {
         if (get().phase === "paused") {
           get().stopAsking();
@@ -85,7 +92,7 @@ export function runSlice({ worker, opens, open }: SliceParts): Slice<RunSlice> {
           return;
         }
         stopping = true;
-        void worker.pause();
+        halt();
       },
     };
   };

@@ -181,8 +181,10 @@ describe("the page's store", () => {
     expect(state(store).phase).toBe("training");
     expect(wouldLose(state(store))).toBe(true);
     state(store).pause();
+    expect(state(store).isHalting).toBe(true);
     await first;
     expect([state(store).phase, state(store).last?.step]).toEqual(["paused", 2]);
+    expect(state(store).isHalting).toBe(false);
     expect(state(store).adapter).toBeUndefined();
     state(store).stop();
     await until(store, ({ adapter }) => adapter !== undefined);
