@@ -91,8 +91,10 @@ function aboutWords(hasAdapter: boolean, locked: boolean): string {
 function Faults({ store, isAdvancedOpen, faults }: TargetsPanelProps & { faults: readonly PreviewFault[] }) {
   const choices = useStore(store, (state) => state.choices);
   const settings = useStore(store, (state) => state.settings);
+  const loraIsOfRun = useStore(store, (state) => state.loraIsOfRun);
   const isSeen = (field: FormField) =>
-    BASIC_KEYS.includes(field.key) || (isAdvancedOpen && !isOfAdapter({ choices, settings }, field));
+    BASIC_KEYS.includes(field.key) ||
+    (isAdvancedOpen && !isOfAdapter({ choices, settings, loraIsOfRun }, field));
   const told = faults.filter(({ key }) => !FORM_FIELDS.some((field) => field.key === key && isSeen(field)));
   if (told.length === 0) return null;
   return (

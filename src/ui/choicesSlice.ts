@@ -1,55 +1,41 @@
 /** What is trained, on what, and how: with each choice the run is planned anew. */
 import { failure } from "../base/errors.ts";
-import type { JsonObject } from "../base/json.ts";
 import { readJsonObject } from "../base/read-json.ts";
 import { blobSource } from "../formats/sources.ts";
 import { isLoraKey } from "../lora/fields.ts";
 import { bundledSetOf, FIRST_CHOICES, recommendedFor } from "./material.ts";
 import { TYPING_MS } from "./opening.ts";
 import { type ChoicesSlice, noRun, type PageState } from "./pageState.ts";
-import { changed, partsOf, type Reading, type Settings, settingsOf } from "./settings.ts";
+import { changed, partsOf, type Reading, settingsOf } from "./settings.ts";
 import type { Slice, SliceParts } from "./slice.ts";
 
 export function choicesSlice({ worker, opens, open }: SliceParts): Slice<ChoicesSlice> {
   return (set, get) => {
     /** What a run file said of how rows are read: other data is read so, too. */
     let readingOfRun: Reading = {};
-    /** Whether a run file stated `lora`: then it is compared with an adapter to go on from. */
-    let isLoraOfRun = false;
-    /** What `lora` was before an adapter took its place. */
-    let laidAside: JsonObject | undefined;
-
-    /** `lora` gives way to an adapter that is chosen, and comes back once that is gone. */
-    function besideAdapter(settings: Settings, hasAdapter: boolean): Settings {
-      if (isLoraOfRun || hasAdapter === (laidAside !== undefined)) return settings;
-      const lora = laidAside ?? {};
-      laidAside = hasAdapter ? settings.lora : undefined;
-      return { ...settings, lora };
-    }
 
     return {
       choices: FIRST_CHOICES,
       settings: recommendedFor(FIRST_CHOICES),
       settingsAreOwn: false,
+      loraIsOfRun: false,
       mistakes: {},
       targets: undefined,
       facts: undefined,
       dataProblem: undefined,
       choose: (choice) => {
-        const { choices, settingsAreOwn, settings, mistakes } = get();
+        const { choices, settingsAreOwn, settings, loraIsOfRun, mistakes } = get();
         const isOtherData =
           choice.data && (choice.data.kind !== "written" || choices.data.kind !== "written");
         const fresh = isOtherData ? { reading: readingOfRun, skipsFaulty: false, heldOut: undefined } : {};
         const next = { ...choices, ...fresh, ...choice };
         const before = bundledSetOf(choices);
         const now = bundledSetOf(next);
-        const hasAdapter = next.adapter !== undefined;
-        const beside = besideAdapter(settings, hasAdapter);
-        const isOther = before !== now || choices.model !== next.model || beside !== settings;
+        const isOther = before !== now || choices.model !== next.model;
         set({
           choices: next,
-          settings: isOther && !settingsAreOwn ? recommendedFor(next) : beside,
-          mistakes: beside === settings ? mistakes : withoutLora(mistakes),
+          settings: isOther && !settingsAreOwn ? recommendedFor(next) : settings,
+          mistakes: next.adapter && !loraIsOfRun ? withoutLora(mistakes) : mistakes,
           ...(now && before !== now
             ? { prompts: now.prompts, promptForm: now.kind, promptsAreOwn: false }
             : {}),
@@ -93,10 +79,8 @@ export function choicesSlice({ worker, opens, open }: SliceParts): Slice<Choices
         void open(TYPING_MS);
       },
       useRecommended: () => {
-        isLoraOfRun = false;
-        const { choices } = get();
-        laidAside = choices.adapter && recommendedFor({ ...choices, adapter: undefined }).lora;
-        set({ settings: recommendedFor(get().choices), settingsAreOwn: false, mistakes: {} });
+        const settings = recommendedFor(get().choices);
+        set({ settings, settingsAreOwn: false, loraIsOfRun: false, mistakes: {} });
         void open();
       },
       readRun: async (file) => {
@@ -110,10 +94,9 @@ export function choicesSlice({ worker, opens, open }: SliceParts): Slice<Choices
           const reading = { eval_split: null, ...stated };
           if (!isLatest()) return;
           readingOfRun = reading;
-          isLoraOfRun = Object.keys(settings.lora).length > 0;
-          laidAside = undefined;
+          const loraIsOfRun = Object.keys(settings.lora).length > 0;
           const choices = { ...get().choices, reading };
-          set({ choices, settings, settingsAreOwn: true, mistakes: {} });
+          set({ choices, settings, settingsAreOwn: true, loraIsOfRun, mistakes: {} });
           await open();
         } catch (thrown) {
           if (isLatest()) set({ phase: "choosing", problem: failure(thrown) });

@@ -143,6 +143,5 @@ export function recommendedFor(choices: Choices): Settings {
   const lora = (set?.run.lora as JsonObject | undefined) ?? {
     ...{ r: 8, lora_alpha: 16, target_modules: "all-linear" },
   };
-  // An adapter to go on from brings its own; what a run states beside it must be the same.
-  return { lora: choices.adapter ? {} : lora, train };
+  return { lora, train };
 }

@@ -6,7 +6,7 @@ import { type SideBySide, samplesOf } from "./asking.ts";
 import type { Bundle } from "./bundle.ts";
 import type { Latest } from "./latest.ts";
 import { bundledSetOf, dataRequestFor, heldOutShare, isChosen, requestFor } from "./material.ts";
-import { noRun, type PageState } from "./pageState.ts";
+import { noRun, type PageState, runSettings } from "./pageState.ts";
 import { promptsFrom } from "./rows.ts";
 
 /** Typing is not opened letter by letter. */
@@ -30,7 +30,8 @@ export function opener(
   /** Rows are read, then the run is planned; undefined where the rows do not allow it. */
   async function opened(isLatest: () => boolean): Promise<Result<RunSummary> | undefined> {
     const onProgress = (progress: Progress) => isLatest() && set({ progress });
-    const { choices, settings } = get();
+    const { choices } = get();
+    const settings = runSettings(get());
     let request = await dataRequestFor(choices, settings, bundle);
     if (!isLatest()) return undefined;
     let read = await worker.readData(request, onProgress);

@@ -33,6 +33,8 @@ export interface ChoicesSlice {
   readonly settings: Settings;
   /** Whether they were changed by hand, or read from a file: then another data set leaves them as they are. */
   readonly settingsAreOwn: boolean;
+  /** Whether a run file stated `lora`: then it must be that of an adapter to go on from; otherwise it gives way to it. */
+  readonly loraIsOfRun: boolean;
   /** What is wrong with what was typed, by the setting's key. */
   readonly mistakes: Readonly<Record<string, string>>;
   /** What the settings come to on the model, or why that cannot be said; absent until the worker has answered. */
@@ -168,10 +170,17 @@ export function isTraining(phase: Phase): boolean {
   return phase === "preparing" || phase === "training";
 }
 
+/** What decides what a run is told of LoRA. */
+type LoraChoice = Pick<ChoicesSlice, "choices" | "settings" | "loraIsOfRun">;
+
+/** The settings as a run is opened with them: an adapter to go on from brings its own for LoRA. */
+export function runSettings({ choices, settings, loraIsOfRun }: LoraChoice): Settings {
+  return choices.adapter && !loraIsOfRun ? { ...settings, lora: {} } : settings;
+}
+
 /** Whether an adapter to go on from decides the setting. */
-export function isOfAdapter(
-  { choices, settings }: Pick<PageState, "choices" | "settings">,
-  { section, key }: Pick<FormField, "section" | "key">,
-): boolean {
-  return section === "lora" && choices.adapter !== undefined && !Object.hasOwn(settings.lora, key);
+export function isOfAdapter(state: LoraChoice, { section, key }: FormField): boolean {
+  return (
+    section === "lora" && state.choices.adapter !== undefined && !Object.hasOwn(runSettings(state).lora, key)
+  );
 }

@@ -73,6 +73,7 @@ describe("the page's store", () => {
     };
     const { lora } = state(store).settings;
     expect(await chosen({ adapter })).toEqual({});
+    expect(state(store).settings.lora).toEqual(lora);
     expect(await chosen({ adapter: undefined })).toEqual(lora);
     state(store).set("lora", "r", 16);
     state(store).mistake("lora_alpha", "Expected a number above 0.");
